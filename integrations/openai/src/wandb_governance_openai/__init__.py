@@ -1,0 +1,1 @@
+"""wandb-governance for openai."""
