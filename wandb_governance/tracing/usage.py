@@ -40,6 +40,10 @@ class TokenUsage:
     """Input tokens that are audio."""
     audio_output_tokens: int | None = None
     """Output tokens that are audio."""
+    image_input_tokens: int | None = None
+    """Input tokens that are images."""
+    image_output_tokens: int | None = None
+    """Output tokens that are images."""
     source: UsageSource = UsageSource.PROVIDER
     """Where the totals come from."""
     inconsistent: bool = False
