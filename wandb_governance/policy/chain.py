@@ -1,0 +1,168 @@
+"""From a policy document to the links of a chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wandb_governance.errors import ConfigError, PolicyDocumentError
+from wandb_governance.policy.redaction import Markers
+from wandb_governance.policy.rules.registry import KINDS, RuleKind
+from wandb_governance.policy.verdict import Action, Mode, Scope
+from wandb_governance.policy.yaml_source import YamlSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wandb_governance.policy.document import PolicyDocument, PolicySection
+    from wandb_governance.policy.redaction import Replacer
+    from wandb_governance.policy.rule import Rule
+
+_STRICT = frozenset({Action.REDACT, Action.ESCALATE, Action.BLOCK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One policy of the chain, ready to run."""
+
+    name: str
+    """Name in the chain."""
+    rule: Rule
+    kind: str
+    """Name of the rule in the registry."""
+    action: Action
+    mode: Mode = Mode.ENFORCE
+    scopes: frozenset[Scope] = frozenset(Scope)
+    fail_closed: bool = True
+    timeout_s: float | None = None
+    deferred: bool = False
+    """Runs beside the upstream call (``async: true``)."""
+    replacer: Replacer = Markers()
+    message: str | None = None
+    """What the caller of a blocked request is told, in place of the reasons."""
+    pure: bool = True
+    admission: bool = False
+    sensitive: bool = False
+    include_metadata: bool = False
+
+
+def build_chain(
+    document: PolicyDocument,
+    source: YamlSource | None = None,
+    *,
+    replacer_for: Callable[[str, PolicySection], Replacer] | None = None,
+) -> tuple[Link, ...]:
+    """Links of the document's chain, in order.
+
+    Args:
+        document: The document.
+        source: Where its keys were written, for errors.
+        replacer_for: Gives the replacer of a policy whose redaction is reversible.
+
+    Raises:
+        PolicyDocumentError: A policy is unknown, can't be loaded, or is asked for what it can't do.
+    """
+    if not document.pack.enabled:
+        return ()
+    source = source or YamlSource(value=None, places={})
+    links: list[Link] = []
+    for index, name in enumerate(document.policies.chain):
+        section = document.policies.policy.get(name) or _empty_section()
+        if not section.enabled:
+            continue
+        kind_name = section.kind or name
+        kind = KINDS.get(kind_name)
+        if kind is None:
+            path = ("policies", "policy", name, "kind") if section.kind else ("policies", "chain", index)
+            raise source.error(path, f"unknown policy {kind_name!r}; known are {', '.join(KINDS)}")
+        _check_section(name, section, kind, source)
+        rule = _load(name, kind_name, kind, section, source)
+        links.append(_link(name, kind_name, kind, section, rule, replacer_for))
+    return tuple(links)
+
+
+def _empty_section() -> PolicySection:
+    from wandb_governance.policy.document import PolicySection
+
+    return PolicySection()
+
+
+def _check_section(name: str, section: PolicySection, kind: RuleKind, source: YamlSource) -> None:
+    base = ("policies", "policy", name)
+    action = section.asked_action or kind.action
+    if action not in kind.actions:
+        allowed = ", ".join(sorted(kind.actions, key=lambda a: a.severity))
+        key = "action" if section.action is not None else "response"
+        raise source.error((*base, key), f"{action} can't be enforced by this policy; use one of {allowed}")
+    if section.redaction is not None and action is not Action.REDACT and not kind.sensitive:
+        raise source.error((*base, "redaction"), f"has no effect: the action is {action}")
+    if section.async_ and action is Action.REDACT:
+        raise source.error((*base, "async"), "can't redact: the text has gone out before an async policy answers")
+    scopes = set(section.asked_scopes or kind.scopes)
+    if section.async_ and scopes & {Scope.TOOL_ARGS, Scope.OUTPUT}:
+        raise source.error((*base, "async"), "works on input, tool_result and retrieval only: name them in scopes")
+    if section.asked_scopes is not None and not scopes:
+        raise source.error((*base, "scopes"), "is empty, so nothing runs this policy; use enabled: false")
+    if kind.admission and not scopes <= kind.scopes:
+        raise source.error((*base, "scopes"), f"this policy looks at calls: use {', '.join(sorted(kind.scopes))}")
+
+
+def _load(name: str, kind_name: str, kind: RuleKind, section: PolicySection, source: YamlSource) -> Rule:
+    base = ("policies", "policy", name)
+    try:
+        return kind.load(section.options)
+    except ConfigError as error:
+        raise source.error((*base, *_path(error.key)), error.message) from error
+    except (ImportError, AttributeError) as error:
+        raise source.error(base, f"policy {kind_name!r} can't be loaded: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise source.error(base, f"has an option that policy {kind_name!r} can't take: {error}") from error
+
+
+def _path(key: str | None) -> tuple[str | int, ...]:
+    if not key:
+        return ()
+    return tuple(int(part) if part.isdigit() else part for part in key.replace("[", ".").replace("]", "").split("."))
+
+
+def _link(
+    name: str,
+    kind_name: str,
+    kind: RuleKind,
+    section: PolicySection,
+    rule: Rule,
+    replacer_for: Callable[[str, PolicySection], Replacer] | None,
+) -> Link:
+    action = section.asked_action or kind.action
+    closed = kind.fail_closed and action in _STRICT
+    redaction = section.redaction
+    replacer: Replacer = Markers()
+    if redaction is not None and redaction.reversible:
+        if replacer_for is None:
+            raise PolicyDocumentError(
+                "needs a vault, which this command has none of", key=f"policies.policy.{name}.redaction"
+            )
+        replacer = replacer_for(name, section)
+    elif redaction is not None:
+        replacer = Markers(
+            marker_format=redaction.marker_format,
+            custom=redaction.custom_markers,
+            preserve_length=redaction.preserve_length,
+        )
+    return Link(
+        name=name,
+        rule=rule,
+        kind=kind_name,
+        action=action,
+        mode=section.mode,
+        scopes=frozenset(section.asked_scopes or kind.scopes),
+        fail_closed=closed if section.fail_mode is None else section.fail_mode == "closed",
+        timeout_s=section.timeout_ms / 1000 if section.timeout_ms else None,
+        deferred=section.async_,
+        replacer=replacer,
+        message=section.response.message if section.response else None,
+        pure=kind.pure,
+        admission=kind.admission,
+        sensitive=kind.sensitive,
+        include_metadata=bool(redaction and redaction.include_metadata),
+    )
