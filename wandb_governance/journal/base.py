@@ -22,6 +22,8 @@ class Entry:
     """A record and the place after it."""
 
     payload: bytes
+    chain: str
+    """Chain value (hex) of this record."""
     after: Cursor
 
 

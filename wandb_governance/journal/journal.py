@@ -140,6 +140,12 @@ class Journal:
         with self._lock:
             return Cursor(segment=self._segment, offset=self._size)
 
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's files without touching them."""
+        self._closed = True
+        os.close(self._fd)
+        os.close(self._lock_fd)
+
     def close(self) -> None:
         """Sync and let go of the folder; a second call does nothing."""
         with self._lock:
@@ -190,7 +196,7 @@ def read(folder: Path, after: Cursor | None = None) -> Iterator[Entry]:
                 if frame is None:
                     break
                 offset += len(line)
-                yield Entry(payload=frame.payload, after=Cursor(segment=number, offset=offset))
+                yield Entry(payload=frame.payload, chain=frame.chain.hex(), after=Cursor(segment=number, offset=offset))
 
 
 def verify(folder: Path) -> Head:

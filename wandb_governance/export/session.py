@@ -1,0 +1,237 @@
+"""One run's journal and its export thread, from the first span until W&B has it all.
+
+    <home>/journal/<run id>/<writer>/     meta.json  delivered.json  000000.jsonl …
+    <home>/journal/unattached/<writer>/   while there is no run; moved under the run when one begins
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from wandb_governance.backend.base import RunDescriptor, RunPort
+from wandb_governance.clock import SystemClock
+from wandb_governance.errors import JournalClosedError
+from wandb_governance.export.feed import Feed
+from wandb_governance.export.tables import Limits, RunTables
+from wandb_governance.export.worker import ExportWorker
+from wandb_governance.journal.base import Cursor
+from wandb_governance.journal.journal import Head, Journal, segments
+from wandb_governance.pipeline import Enricher
+from wandb_governance.settings import Settings
+from wandb_governance.tracing.guard import fault, logger
+from wandb_governance.tracing.span import Span, SpanKind
+
+UNATTACHED = "unattached"
+"""Folder of journals that no run has claimed."""
+
+_WRITE_AT_ONCE = frozenset({SpanKind.LLM, SpanKind.EMBEDDING})
+"""What cost money is in the journal before the call returns; steps inside a chain follow with the next such write."""
+_BUFFERED_SPANS = 64
+
+
+class Session:
+    """Journal and export of one run, or of none yet. Writing is safe from any thread.
+
+    Args:
+        run: The run; None to wait for one.
+        settings: Intervals, limits, folder.
+        enricher: Makes the pricing of spans; called on the export thread.
+        find_run: Asked at every look while there is no run.
+    """
+
+    def __init__(
+        self,
+        run: RunPort | None,
+        *,
+        settings: Settings,
+        enricher: Enricher,
+        find_run: Callable[[], RunPort | None] = lambda: None,
+    ) -> None:
+        self.settings = settings
+        self._find_run = find_run
+        self._buffer: list[bytes] = []
+        self._lock = threading.Lock()
+        self.run: RunPort | None = None
+        self._label = "main" if run is None else run.descriptor.label
+        self._writer = f"{self._label}-{os.getpid()}-{secrets.token_hex(4)}"
+        owner = UNATTACHED if run is None else run.descriptor.run_id
+        self._root = settings.home / "journal"
+        self.journal = self._open(self._root / owner / self._writer)
+        own_step = {"per_call": True, "with_run_step": False, "off": None}[settings.scalars]
+        suffix = f".{self._label}" if run is not None and run.descriptor.shared_worker else ""
+        limits = Limits(shard_rows=settings.table_shard_rows, live_interval_ns=int(settings.live_interval_s * 1e9))
+        tables = RunTables(limits, suffix=suffix, now_ns=SystemClock.monotonic_ns())
+        self.worker = ExportWorker(
+            folders=self._folders,
+            run=lambda: self.run,
+            feed=Feed(tables, enricher),
+            tend=self._tend,
+            interval_s=settings.export_interval_s,
+            own_step=own_step,
+        )
+        if run is not None:
+            self._bind(run)
+        self.worker.start()
+
+    def _open(self, folder: Path) -> Journal:
+        return Journal(folder, fsync=self.settings.fsync, segment_bytes=self.settings.segment_bytes)
+
+    def _bind(self, run: RunPort) -> None:
+        self.run = run
+        write_json(self.journal.folder / "meta.json", {"version": 1, "run": run.descriptor.to_json()})
+        run.on_finish(before=self._before_finish, after=self._after_finish)
+
+    def write_span(self, span: Span) -> None:
+        """Put a finished span into the journal; one that cost money or ends a trace is there when this returns."""
+        payload = orjson.dumps({"type": "span", "span": span}, default=str)
+        with self._lock:
+            self._buffer.append(payload)
+            if span.kind in _WRITE_AT_ONCE or span.parent_id is None or len(self._buffer) >= _BUFFERED_SPANS:
+                self._drain()
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Put another record, such as a verdict, into the journal; it is there when this returns."""
+        payload = orjson.dumps(record, default=str)
+        with self._lock:
+            self._buffer.append(payload)
+            self._drain()
+
+    def _drain(self) -> None:
+        """Append the buffer; with the lock held."""
+        if not self._buffer:
+            return
+        try:
+            self.journal.append(self._buffer)
+        except JournalClosedError:
+            self.journal = self._open(self.journal.folder)
+            self.journal.append(self._buffer)
+        self._buffer = []
+
+    def drain(self) -> None:
+        """Append what is buffered."""
+        with self._lock:
+            self._drain()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Bring everything to W&B, partly filled tables too.
+
+        Returns:
+            Whether W&B's SDK took it within the time; what is left stays in the journal.
+        """
+        self.drain()
+        if self.run is None:
+            self._tend()
+        if self.run is None:
+            logger.warning(
+                "no W&B run is active: %d records wait in %s; start one, or run: wandb-governance recover --project NAME",
+                self.journal.head.records, self.journal.folder,
+            )
+            return False
+        return self.worker.flush(self.settings.flush_timeout_s if timeout_s is None else timeout_s)
+
+    def close(self) -> None:
+        """Flush and end the export thread; later spans still reach the journal."""
+        if self.run is not None and not self.run.finished:
+            self.flush()
+        self.drain()
+        self.worker.stop()
+        self.journal.close()
+
+    def _before_finish(self) -> None:
+        try:
+            if not self.flush():
+                logger.warning("not all rows reached W&B; run: wandb-governance recover")
+                return
+            self._delivered = {folder: head_of(folder) for folder in self._folders()}
+        except Exception as error:  # noqa: BLE001 - finishing the run must not fail because of telemetry
+            fault("export.session", error)
+
+    _delivered: Mapping[Path, Head] = {}
+
+    def _after_finish(self) -> None:
+        try:
+            self.drain()
+            self.worker.stop()
+            for folder, head in self._delivered.items():
+                mark_delivered(folder, head)
+            self.journal.close()
+        except Exception as error:  # noqa: BLE001 - as above
+            fault("export.session", error)
+
+    def _tend(self) -> None:
+        self.drain()
+        self.journal.sync()
+        if self.run is None:
+            found = self._find_run()
+            if found is not None:
+                self._claim(found)
+
+    def _claim(self, run: RunPort) -> None:
+        target = self._root / run.descriptor.run_id / self._writer
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock:
+            self.journal.folder.rename(target)
+            self.journal.folder = target
+        self._bind(run)
+
+    def _folders(self) -> Sequence[Path]:
+        """Journals whose rows are in this run's tables: all of the run, or only this writer's where several share it."""
+        parent = self.journal.folder.parent
+        if parent.name == UNATTACHED or (self.run is not None and self.run.descriptor.mode == "shared"):
+            return [self.journal.folder]
+        return sorted(folder for folder in parent.iterdir() if folder.is_dir())
+
+    def after_fork(self) -> None:
+        """In a forked child: go on in a journal of its own; the parent's export thread reads it too."""
+        parent = self.journal
+        self._lock = threading.Lock()
+        self._buffer = []
+        parent.abandon()
+        self._writer = f"{self._label}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.journal = self._open(parent.folder.parent / self._writer)
+        meta = parent.folder / "meta.json"
+        if meta.exists():
+            write_json(self.journal.folder / "meta.json", orjson.loads(meta.read_bytes()))
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write a small file in one piece: it is there whole or not at all."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    scratch.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+    scratch.replace(path)
+
+
+def head_of(folder: Path) -> Head:
+    """Where the chain of a journal stands, without checking it."""
+    from wandb_governance.journal.journal import read
+
+    count, last = 0, None
+    for entry in read(folder, Cursor()):
+        count, last = count + 1, entry
+    return Head(records=count, chain="" if last is None else last.chain)
+
+
+def mark_delivered(folder: Path, head: Head) -> None:
+    """Write down that W&B has the first ``head.records`` records of a journal."""
+    write_json(folder / "delivered.json", {"records": head.records, "chain": head.chain})
+
+
+def descriptor_of(folder: Path) -> RunDescriptor | None:
+    """The run a journal belongs to; None where none has claimed it."""
+    try:
+        meta = orjson.loads((folder / "meta.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return RunDescriptor(**meta["run"])
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of a journal."""
+    return sum(path.stat().st_size for path in segments(folder))
