@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wandb_governance.policy.redaction import Replacer
     from wandb_governance.policy.rule import Rule
 
+_PLAIN = Markers()
 _STRICT = frozenset({Action.REDACT, Action.ESCALATE, Action.BLOCK})
 
 
@@ -37,7 +38,7 @@ class Link:
     timeout_s: float | None = None
     deferred: bool = False
     """Runs beside the upstream call (``async: true``)."""
-    replacer: Replacer = Markers()
+    replacer: Replacer = _PLAIN
     message: str | None = None
     """What the caller of a blocked request is told, in place of the reasons."""
     pure: bool = True
@@ -66,15 +67,12 @@ def build_chain(
         return ()
     source = source or YamlSource(value=None, places={})
     links: list[Link] = []
-    for index, name in enumerate(document.policies.chain):
+    for name in document.policies.chain:
         section = document.policies.policy.get(name) or _empty_section()
         if not section.enabled:
             continue
         kind_name = section.kind or name
-        kind = KINDS.get(kind_name)
-        if kind is None:
-            path = ("policies", "policy", name, "kind") if section.kind else ("policies", "chain", index)
-            raise source.error(path, f"unknown policy {kind_name!r}; known are {', '.join(KINDS)}")
+        kind = KINDS[kind_name]
         _check_section(name, section, kind, source)
         rule = _load(name, kind_name, kind, section, source)
         links.append(_link(name, kind_name, kind, section, rule, replacer_for))
@@ -91,7 +89,7 @@ def _check_section(name: str, section: PolicySection, kind: RuleKind, source: Ya
     base = ("policies", "policy", name)
     action = section.asked_action or kind.action
     if action not in kind.actions:
-        allowed = ", ".join(sorted(kind.actions, key=lambda a: a.severity))
+        allowed = ", ".join([a for a in Action if a in kind.actions])
         key = "action" if section.action is not None else "response"
         raise source.error((*base, key), f"{action} can't be enforced by this policy; use one of {allowed}")
     if section.redaction is not None and action is not Action.REDACT and not kind.sensitive:
@@ -136,7 +134,7 @@ def _link(
     action = section.asked_action or kind.action
     closed = kind.fail_closed and action in _STRICT
     redaction = section.redaction
-    replacer: Replacer = Markers()
+    replacer: Replacer = _PLAIN
     if redaction is not None and redaction.reversible:
         if replacer_for is None:
             raise PolicyDocumentError(

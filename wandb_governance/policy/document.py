@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import orjson
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wandb_governance.policy.rules.registry import KINDS
 from wandb_governance.policy.targets import GatewaySection, PositiveFloat, PositiveInt, Providers, Strict
 from wandb_governance.policy.verdict import Action, Mode, Scope
 from wandb_governance.policy.yaml_source import KeyPath, Place, YamlSource, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
+_Phase = Literal["input", "output", "tool", "tools", "tool_args", "tool_result", "retrieval"]
 _PHASES = {
     "input": (Scope.INPUT,),
     "output": (Scope.OUTPUT,),
@@ -97,9 +99,7 @@ class PolicySection(Strict):
     action: Action | None = None
     mode: Mode = Mode.ENFORCE
     scopes: tuple[Scope, ...] | None = None
-    phases: tuple[Literal["input", "output", "tool", "tools", "tool_args", "tool_result", "retrieval"], ...] | None = (
-        None
-    )
+    phases: tuple[_Phase, ...] | None = None
     """The newer name of ``scopes``; ``tool`` means arguments and results."""
     fail_mode: Literal["closed", "open"] | None = None
     """What a failing rule means: ``closed`` blocks, ``open`` allows."""
@@ -215,6 +215,11 @@ def _check_chain(document: PolicyDocument, source: YamlSource) -> None:
         if name in seen:
             raise source.error(("policies", "chain", index), f"{name!r} stands twice in the chain")
         seen.add(name)
+        section = document.policies.policy.get(name)
+        kind = section.kind if section and section.kind else name
+        if kind not in KINDS:
+            at: KeyPath = ("policies", "chain", index) if kind == name else ("policies", "policy", name, "kind")
+            raise source.error(at, f"unknown policy {kind!r}{_nearest(kind, KINDS)}; known are {', '.join(KINDS)}")
     for name in document.policies.policy:
         if name not in seen:
             hint = _nearest(name, seen)
@@ -278,8 +283,10 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_error(error: ValidationError, source: YamlSource) -> Exception:
-    first = error.errors(include_url=False, include_context=True, include_input=False)[0]
-    path = tuple(part for part in first["loc"] if part in {*_parts(source)} or isinstance(part, int))
+    found = error.errors(include_url=False, include_context=True, include_input=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    written = {part for path in source.places for part in path[-1:]}
+    path = tuple(part for part in first["loc"] if part in written or isinstance(part, int))
     kind = first["type"]
     if kind == "extra_forbidden":
         key = str(first["loc"][-1])
@@ -291,11 +298,6 @@ def _first_error(error: ValidationError, source: YamlSource) -> Exception:
     if kind == "string_type":
         message = "should be text: put it in quotes"
     return source.error(path, message[:1].lower() + message[1:])
-
-
-def _parts(source: YamlSource) -> Iterator[str | int]:
-    for path in source.places:
-        yield from path[-1:]
 
 
 def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
@@ -318,6 +320,6 @@ def _inner_model(annotation: Any) -> Any:
     return None
 
 
-def _nearest(key: str, known: Any) -> str:
+def _nearest(key: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(key, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -113,7 +113,7 @@ class PolicyEngine:
         return [self._decide(text, context, links, admitted) for text in texts]
 
     def redact(self, text: str) -> str:
-        """``text`` as it may be recorded: what a redacting or a sensitive policy finds is replaced, in any scope and mode.
+        """``text`` as it may be recorded: what a redacting or sensitive policy finds is replaced, in any scope or mode.
 
         A policy that fails makes it ``[WITHHELD]``.
         """

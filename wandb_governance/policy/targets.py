@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from decimal import Decimal
+from decimal import Decimal  # noqa: TC003 - pydantic reads it
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -38,7 +38,7 @@ class Target(Strict):
 
     id: Annotated[str, Field(min_length=1)]
     provider: str
-    """``openai:chat:gpt-4o``, ``anthropic:messages:claude-sonnet-4-5``, ``cohere:chat:command-a`` or ``openai-compatible``."""
+    """``openai:chat:gpt-4o``, ``anthropic:messages:claude-sonnet-4-5``, ``cohere:chat:…`` or ``openai-compatible``."""
     secret_key_ref: SecretRef | None = None
     base_url: str | None = None
     """Root of the API, such as ``https://api.openai.com/v1``; required for ``openai-compatible``."""
