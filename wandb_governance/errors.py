@@ -17,6 +17,7 @@ next. No message ever holds a secret or raw text that a policy withheld.
     │   ├── JournalCorruptError      the hash chain does not verify
     │   └── JournalClosedError
     ├── BackendError                 W&B refused or could not be reached
+    │   └── UnreadableError          it may exist, but this caller can't read it: never the same as "none"
     ├── ExportError
     ├── PricingError
     ├── SweepError
@@ -171,6 +172,10 @@ class JournalClosedError(JournalError):
 
 class BackendError(GovernanceError):
     """W&B refused a request or could not be reached."""
+
+
+class UnreadableError(BackendError):
+    """Something may exist in W&B, but this caller can't read it. Never the same as "there is none"."""
 
 
 class ExportError(GovernanceError):
