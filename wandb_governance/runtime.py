@@ -138,7 +138,6 @@ class Governance:
         *,
         enforced: bool = True,
         tool: str | None = None,
-        roles: Sequence[str | None] = (),
     ) -> Judgement | None:
         """Ask the policies about the texts of one call, and write their verdicts down.
 
@@ -150,7 +149,6 @@ class Governance:
             scope: What they are.
             enforced: Whether the caller can put a redaction into effect; False where only the record is changed.
             tool: Name of the tool, for tool scopes.
-            roles: Who wrote each text, such as ``user``; may be shorter than ``texts``.
 
         Returns:
             The judgement; None where there is no policy. A fault of the engine itself is a violation where the
@@ -172,12 +170,7 @@ class Governance:
                 team=context.team,
                 roles=context.roles,
             )
-            decisions = tuple(
-                self.engine.evaluate(
-                    text, replace(rule_context, role=roles[index]) if index < len(roles) else rule_context
-                )
-                for index, text in enumerate(texts)
-            )
+            decisions = tuple(self.engine.evaluate_many(texts, rule_context))
         except Exception as error:  # noqa: BLE001 - a fault of the engine must not let a call through
             fault("policy.engine", error)
             if not self.engine.blocks_on(scope):
@@ -235,7 +228,7 @@ def _redaction(engine: PolicyEngine | None, settings: Settings) -> Redact | None
     """What hides secrets and personal data in everything written: the built-in rules, then the policy's own."""
     default: Redact | None = None
     if settings.redaction == "default":
-        from wandb_governance.policy.redaction import default_redaction
+        from wandb_governance.policy.default_redaction import default_redaction
 
         default = default_redaction()
     if engine is None:
