@@ -1,0 +1,1 @@
+"""Names and places by a small model, offline (extra ``[ner]``)."""

@@ -1,0 +1,125 @@
+"""Telephone numbers: a shape, then libphonenumber's numbering plans, then the words around."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from wandb_governance.policy.rules.patterns import Span
+from wandb_governance.policy.rules.pii.checks import before, stands_alone, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "PT", "BR", "MX", "IN", "AU", "SE", "CH", "PL", "JP")
+
+_PHONE_WORDS = words(
+    "phone", "phones", "telephone", "tel", "tél", "téléphone", "telefon", "telefono", "teléfono", "telefone", "telefoon",
+    "fon", "cell", "cellphone", "cellular", "cel", "celular", "mobile", "mob", "mobil", "móvil", "movil", "handy",
+    "portable", "fax", "call", "calls", "called", "calling", "ring", "dial", "text", "texted", "sms", "whatsapp", "signal",
+    "telegram", "hotline", "contact", "reach", "reached", "number is", "numéro", "rufnummer", "anrufen", "answering",
+    "landline", "desk", "office", "extension", "ext", "voicemail", "appeler", "llamar", "llame", "llámame", "ligar",
+    "chiamare", "cellulare", "bel", "nummer", "ring me", "ph", "dial-in", "phone_number", "phonenumber", "тел", "телефон",
+    "電話", "电话", "手机", "전화", "messages to", "handynummer", "komórka", "numer", "puhelin", "telf", "tlf", "gsm",
+)  # fmt: skip
+_FOLLOWING = re.compile(r"[ ,(/\\:;-]{1,3}(?:office|fax|mobile|cell|home|work|phone|desk|tel)\b", re.IGNORECASE)
+_NOT_A_PHONE = words(
+    "order", "orders", "ticket", "invoice", "sku", "part", "tracking", "serial", "model", "isbn", "issn", "case", "version",
+    "build", "release", "commit", "item", "product", "batch", "lot", "catalog", "error", "reference", "bestellung", "pedido",
+    "factura", "commande", "rechnung", "issue", "uuid", "po", "rma", "article", "account", "iban", "card", "id", "zip", "ssn",
+    "postcode", "port", "doi", "timestamp", "epoch", "hash", "size", "bytes", "page", "pages", "pp", "vol", "chapter",
+    "section", "price", "total", "amount", "usd", "eur", "gbp", "passport", "licen[cs]e", "tax", "vat", "routing", "range",
+    "score", "population", "between", "figures?", "rows?", "lines?", "latitude", "longitude", "coordinates?", "arxiv",
+    "reg(?:istration)?", "member", "policy", "claim", "flight", "booking", "asin", "ean", "upc", "sort code", "seed",
+)  # fmt: skip
+_DATE = re.compile(
+    r"(?:19|20)\d\d[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:[0-3]?\d)(?!\d)|(?:[0-3]?\d)[-/. ](?:[0-3]?\d)[-/. ](?:19|20)\d\d(?!\d)"
+)
+_PERIOD = re.compile(r"(?:1[89]|20)\d\d ?- ?(?:1[89]|20)\d\d\Z")
+_GROUPS = re.compile(r"\d+")
+_EXTENSION = re.compile(r" ?(?:x|ext\.?|extension|#) ?\d{1,6}\Z", re.IGNORECASE)
+# How numbers are written where the punctuation alone tells a phone: 3-3-4 as in North America, a trunk 0 in brackets.
+_SHAPED = re.compile(
+    r"(?:\+?1[-. ]|001[-. ])?(?:\(\d{3}\) ?|\d{3}[-.])\d{3}[-. ]\d{4}\Z"
+    r"|\(0\d{1,5}\)[ -]?\d{2,5}[ -]?\d{2,5}\Z"
+)
+_MIN_DIGITS, _MAX_DIGITS = 7, 17
+
+REGEX = r"(?:\+|\(\+?|\b|00)\d(?:[ .\-/\x{00a0}]{0,2}[()]?[ ]?\d){5,16}(?: ?(?:x|X|ext\.?|Ext\.?|#) ?\d{1,6})?"
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:
+    import phonenumbers
+
+    return phonenumbers
+
+
+@lru_cache(maxsize=8192)
+def _plan_score(number: str, regions: Sequence[str]) -> float:
+    """How well a number fits the numbering plans: 1 valid abroad-dialled, .7 valid in a region, .4 possible, 0 neither."""
+    library = _library()
+    international = number.startswith("+")
+    best = 0.0
+    for region in (None,) if international else regions:
+        try:
+            parsed = library.parse(number, region)
+        except library.NumberParseException:
+            continue
+        if library.is_valid_number(parsed):
+            return 1.0 if international else 0.7
+        if library.is_possible_number(parsed):
+            best = 0.4
+    return best
+
+
+def judge_for(regions: Sequence[str] = DEFAULT_REGIONS) -> Callable[[str, int, int], Iterator[Span]]:
+    """A judge of telephone numbers as they are dialled in ``regions`` (ISO 3166 codes) and from abroad."""
+    known = tuple(regions)
+
+    def judge(text: str, start: int, end: int) -> Iterator[Span]:
+        value = text[start:end]
+        if value.startswith("(") and ")" not in value:
+            start, value = start + 1, value[1:]
+        extension = _EXTENSION.search(value)
+        number = value[: extension.start()] if extension else value
+        digits = sum(map(len, _GROUPS.findall(number)))
+        if not _MIN_DIGITS <= digits <= _MAX_DIGITS or number.count("(") != number.count(")"):
+            return
+        if not stands_alone(text, start, end, joiners="._:") or _neighbour_spoils(text, start, end):
+            return
+        score = _score(text, start, end, number, known)
+        if score > 0:
+            yield Span(start, end, score)
+
+    return judge
+
+
+def _neighbour_spoils(text: str, start: int, end: int) -> bool:
+    previous = text[start - 1] if start else ""
+    following = text[end : end + 2]
+    if previous in {"$", "€", "£", "¥", "#", "=", "@", "/", "\\", "%"} and previous != "":
+        return previous not in {"=", "/"} or not before(text, start, _PHONE_WORDS, reach=20)
+    if previous == "-" and start > 1 and text[start - 2].isalnum():
+        return not before(text, start, _PHONE_WORDS, reach=24)
+    return following[:1] in {"%", "€", "@"} or (following[:1] == "-" and following[1:].isdigit())
+
+
+def _score(text: str, start: int, end: int, number: str, regions: tuple[str, ...]) -> float:
+    international = number.startswith(("+", "(+")) or (number.startswith("00") and " " in number + " ")
+    dialled = "+" + number.lstrip("(+0") if number.startswith("00") else number.lstrip("(") if international else number
+    shaped = _SHAPED.match(number) is not None
+    wanted = before(text, start, _PHONE_WORDS, reach=40) or _FOLLOWING.match(text, end) is not None
+    unwanted = before(text, start, _NOT_A_PHONE, reach=24) and not before(text, start, _PHONE_WORDS, reach=14)
+    if _DATE.match(number) or _PERIOD.match(number) or (unwanted and not number.startswith("+")):
+        return 0.0
+    plan = _plan_score(dialled, regions)
+    if number.startswith("+"):
+        return 0.95 if plan == 1.0 or wanted else (0.7 if plan else 0.4)
+    if wanted:
+        return 0.9 if plan or shaped else 0.75
+    if shaped:
+        return 0.75 if plan else 0.6
+    separated = len(_GROUPS.findall(number)) > 1
+    return 0.6 if plan >= 0.7 and separated and number.startswith(("0", "(")) else 0.0
