@@ -144,9 +144,10 @@ class PriceBook:
         self, provider: str | None, request: str | None, response: str | None, tier: str, at_ns: int
     ) -> tuple[PriceRow, bool]:
         named = [name for name in (response, request) if name]
-        owner = canonical_provider(provider, model=named[0] if named else None)
         if self._table is not None:
+            provider = self._table.provider(provider)
             named = self._table.aliased(named)
+            owner = canonical_provider(provider, model=named[0] if named else None)
             row = self._table.find(provider=owner, models=named, tier=tier, day=at_ns // _DAY_NS)
             if row is not None:
                 return row, True

@@ -43,7 +43,7 @@ class Catalog(Protocol):
         """The price of a model on a day.
 
         Args:
-            provider: Provider in the vocabulary of ``names.canonical_provider``, or the URL of its API.
+            provider: Provider in the vocabulary of ``names.canonical_provider``.
             model: Model as requested or as the provider answered.
             tier: Service tier in the vocabulary of ``names.canonical_tier``.
             at_ns: When the call was made.
@@ -119,13 +119,7 @@ class GenaiPrices:
 
     def _provider(self, name: str) -> Provider | None:
         # Not the package's own search: it takes every name that contains "openai" for OpenAI.
-        for candidate in self._snapshot.providers:
-            if candidate.id == name:
-                return candidate
-        if "://" not in name and "." not in name:
-            return None
-        url = name if "://" in name else f"https://{name}"
-        return next((p for p in self._snapshot.providers if re.match(p.api_pattern, url)), None)
+        return next((candidate for candidate in self._snapshot.providers if candidate.id == name), None)
 
 
 def _context(tier: str, provider: str) -> dict[str, str] | None:

@@ -32,6 +32,25 @@ _PROVIDERS = {
 }  # fmt: skip
 _CANONICAL = {alias: provider for provider, aliases in _PROVIDERS.items() for alias in aliases}
 
+_HOSTS = (
+    (r"api\.openai\.com", "openai"),
+    (r"[\w.-]+\.(?:openai|cognitiveservices|services\.ai)\.azure\.com|[\w.-]+\.azure-api\.net", "azure"),
+    (r"api\.anthropic\.com", "anthropic"),
+    (r"(?:[\w.-]+[.-])?(?:generativelanguage|aiplatform)\.googleapis\.com", "google"),
+    (r"bedrock-(?:runtime|mantle)\.[\w-]+\.(?:amazonaws\.com|api\.aws)", "aws"),
+    (r"api\.cohere\.(?:ai|com)", "cohere"),
+    (r"api\.mistral\.ai", "mistral"),
+    (r"api\.groq\.com", "groq"),
+    (r"api\.deepseek\.com", "deepseek"),
+    (r"api\.x\.ai", "x-ai"),
+    (r"api\.perplexity\.ai", "perplexity"),
+    (r"api\.together\.(?:xyz|ai)", "together"),
+    (r"api\.fireworks\.ai", "fireworks"),
+    (r"api\.moonshot\.(?:ai|cn)", "moonshotai"),
+    (r"(?:api\.)?openrouter\.ai", "openrouter"),
+    (r"api\.voyageai\.com", "voyageai"),
+)
+
 LOCAL_PROVIDERS = frozenset({
     "ollama", "llama.cpp", "llamacpp", "llama-cpp", "llama_cpp", "llamafile", "lmstudio", "lm_studio", "gpt4all", "mlx",
     "huggingface_pipeline", "vllm", "sglang",
@@ -56,20 +75,28 @@ def canonical_provider(name: str | None, *, model: str | None = None) -> str | N
     """The provider in the catalogue's vocabulary.
 
     Args:
-        name: What a framework, OpenTelemetry or a user calls it (``google_genai``, ``azure.ai.openai``); None where it
-            is not known.
+        name: What a framework, OpenTelemetry or a user calls it (``google_genai``, ``azure.ai.openai``), or the URL or
+            host of its API; None where it is not known.
         model: The model; it decides where ``name`` is None, and tells Bedrock from the model's maker.
 
     Returns:
-        A lower-case id. A name that is not known comes back as it is, so that it is never taken for another provider.
-        None where neither argument says.
+        A lower-case id. A name or host that is not known comes back as it is, so that it is never taken for another
+        provider. None where neither argument says.
     """
     if model is not None and name not in {"openrouter", "litellm"} and is_bedrock_id(model):
         return "aws"
     if name is None or name.strip().lower() in {"", "unknown", "litellm"}:
         return _provider_of_model(model) if model else None
     plain = name.strip().lower()
-    return _CANONICAL.get(re.sub(r"[\s.-]", "_", plain), plain)
+    known = _CANONICAL.get(re.sub(r"[\s.-]", "_", plain))
+    return known if known is not None else _provider_of_host(plain)
+
+
+def _provider_of_host(url: str) -> str:
+    host = url.partition("://")[2] or url
+    host = host.partition("/")[0]
+    bare = host.partition(":")[0]
+    return next((provider for pattern, provider in _HOSTS if re.fullmatch(pattern, bare)), host)
 
 
 def _provider_of_model(model: str) -> str | None:

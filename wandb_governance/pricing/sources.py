@@ -4,6 +4,8 @@ version: 1
 currencies: {EUR: 1.08}                # USD for one EUR
 aliases:
   support-bot-prod: gpt-4o-2024-08-06  # deployment -> model
+providers:
+  llm.example.com:8080: openai         # host or name of a gateway -> provider
 prices:
   - model: gpt-4o                      # or glob: "gpt-4o*", or regex: "gpt-4o(-.+)?"
     provider: azure                    # optional
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import NoReturn
 
-_TOP = ("version", "currencies", "aliases", "prices")
+_TOP = ("version", "currencies", "aliases", "providers", "prices")
 _ENTRY = (*MatchKind, "provider", "service_tier", "per_mtok", "per_request", "currency", "valid_from", "valid_to")
 _MAX_PRICE = Decimal(10) ** 9
 _MAX_DECIMALS = 18
@@ -87,16 +89,16 @@ class _Reader:
             self._fail(top["version"], "version", "is not a known version; write 1")
         for code, node in self._mapping(top.get("currencies"), "currencies").items():
             self._currencies[code.upper()] = self._positive(node, f"currencies.{code}")
-        aliases = {
-            name: self._text(node, f"aliases.{name}")
-            for name, node in self._mapping(top.get("aliases"), "aliases").items()
-        }
+        aliases, providers = (
+            {name: self._text(node, f"{key}.{name}") for name, node in self._mapping(top.get(key), key).items()}
+            for key in ("aliases", "providers")
+        )
         entries: list[PriceEntry] = []
         for index, node in enumerate(self._sequence(top.get("prices"), "prices")):
             entry = self._entry(node, f"prices[{index}]")
             self._refuse_twin(entry, entries, node, f"prices[{index}]")
             entries.append(entry)
-        return PriceTable(entries=tuple(entries), aliases=aliases, source=self._file)
+        return PriceTable(entries=tuple(entries), aliases=aliases, providers=providers, source=self._file)
 
     def _entry(self, node: yaml.Node, key: str) -> PriceEntry:
         given = self._mapping(node, key, _ENTRY)
@@ -253,8 +255,7 @@ def dump_price_table(table: PriceTable) -> str:
     document: dict[str, object] = {"version": 1}
     if currencies:
         document["currencies"] = currencies
-    if table.aliases:
-        document["aliases"] = dict(table.aliases)
+    document.update({key: dict(names) for key in ("aliases", "providers") if (names := getattr(table, key))})
     document["prices"] = [_plain(entry) for entry in table.entries]
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 

@@ -77,12 +77,21 @@ class PriceTable:
     """In the order of the file; where two rank the same, the earlier one wins."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Deployment or gateway name in lower case -> model."""
+    providers: Mapping[str, str] = field(default_factory=dict)
+    """Gateway or host of an API in lower case -> provider whose prices it passes on."""
     source: str = "price table"
     """The file, for messages."""
 
     def __post_init__(self) -> None:
-        lowered = {name.lower(): model for name, model in self.aliases.items()}
-        object.__setattr__(self, "aliases", MappingProxyType(lowered))
+        for name in ("aliases", "providers"):
+            lowered = {key.lower(): value for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, MappingProxyType(lowered))
+
+    def provider(self, name: str | None) -> str | None:
+        """The provider that stands behind a gateway; ``name`` itself where the table says nothing of it."""
+        plain = (name or "").strip().lower()
+        host = plain.partition("://")[2].partition("/")[0] or plain
+        return self.providers.get(host, name)
 
     def aliased(self, names: Sequence[str]) -> list[str]:
         """The names, each behind the model that it is an alias of."""
