@@ -14,12 +14,9 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wandb_governance.backend.base import RunPort
 from wandb_governance.backend.wandb_sdk import active_run, attach
 from wandb_governance.errors import PolicyViolation
 from wandb_governance.export.session import Session
@@ -29,13 +26,16 @@ from wandb_governance.settings import Settings
 from wandb_governance.tracing.content import ContentEncoder, Convert, Redact
 from wandb_governance.tracing.guard import fault
 from wandb_governance.tracing.recorder import OpenSpan, Recorder
-from wandb_governance.tracing.span import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
     from types import FrameType
 
+    from wandb_governance.backend.base import RunPort
     from wandb_governance.policy.engine import PolicyEngine
     from wandb_governance.policy.verdict import Action, Decision, Scope, Verdict
+    from wandb_governance.tracing.span import Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +179,7 @@ class Governance:
             return Judgement(decisions=(), violation=PolicyViolation(policy="engine", scope=scope, reasons=reasons))
         return self._judged(span, decisions, scope, enforced=enforced)
 
-    def _judged(
-        self, span: OpenSpan, decisions: tuple[Decision, ...], scope: Scope, *, enforced: bool
-    ) -> Judgement:
+    def _judged(self, span: OpenSpan, decisions: tuple[Decision, ...], scope: Scope, *, enforced: bool) -> Judgement:
         merged = _merge(decisions)
         ids = []
         violation = None
@@ -190,15 +188,19 @@ class Governance:
             verdict_id = self.recorder.ids.span_id()
             ids.append(verdict_id)
             self.session.write_record(
-                _verdict_record(verdict, verdict_id, span, decisions[0].policy_digest, self.recorder.clock.now_ns(),
-                                enforced=enforced)
+                _verdict_record(
+                    verdict,
+                    verdict_id,
+                    span,
+                    decisions[0].policy_digest,
+                    self.recorder.clock.now_ns(),
+                    enforced=enforced,
+                )
             )
             strictest = _stricter(strictest, verdict.effective)
             if violation is None and verdict.effective == "block":
                 reasons = tuple(dict.fromkeys(_reason(verdict)))
-                violation = PolicyViolation(
-                    policy=verdict.policy, scope=scope, reasons=reasons, verdict_id=verdict_id
-                )
+                violation = PolicyViolation(policy=verdict.policy, scope=scope, reasons=reasons, verdict_id=verdict_id)
         span.verdict = strictest
         span.policies = (*span.policies, *ids)
         return Judgement(decisions=decisions, violation=violation)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wandb_governance.backend.base import Cell, LiveTable, RunDescriptor, TableColumn
+from wandb_governance.backend.base import Cell, LiveTable, RunDescriptor, RunPort, TableColumn
 from wandb_governance.errors import BackendError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     import wandb
 
 
@@ -21,14 +22,14 @@ def active_run() -> WandbRun | None:
     return None if run is None else WandbRun(run)
 
 
-def attach(run: Any) -> WandbRun:
-    """The port of a run that the application opened.
+def attach(run: Any) -> RunPort:
+    """The port of a run that the application opened; a port is returned as it is.
 
     Raises:
         BackendError: ``run`` is not a W&B run.
     """
-    if isinstance(run, WandbRun):
-        return run
+    if hasattr(run, "log_table"):
+        return run  # type: ignore[no-any-return]
     if not hasattr(run, "log") or not hasattr(run, "id"):
         raise BackendError(f"run must be what wandb.init() returns, not a {type(run).__name__}")
     return WandbRun(run)
@@ -73,8 +74,8 @@ class WandbRun:
         shared = mode == "shared"
         self._descriptor = RunDescriptor(
             run_id=run.id,
-            project=run.project or "uncategorized",
-            entity=run.entity or None,
+            project=run.project,
+            entity=run.entity,
             mode=mode,
             base_url=None if mode == "offline" else str(settings.base_url),
             directory=str(settings.root_dir),

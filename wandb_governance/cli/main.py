@@ -24,14 +24,20 @@ _COMMANDS: dict[str, _Command] = {
     "demo": _Command(target="wandb_governance.cli.demo:demo", summary="Run the main job on real input, with no key."),
     "server": _Command(target="wandb_governance.cli.server:server", summary="The embedded W&B server."),
     "sweep": _Command(target="wandb_governance.cli.sweep:sweep", summary="RAG sweeps: init, config, run, select."),
-    "policy": _Command(target="wandb_governance.cli.policy:policy", summary="Check, test, explain and measure policies."),
+    "policy": _Command(
+        target="wandb_governance.cli.policy:policy", summary="Check, test, explain and measure policies."
+    ),
     "gateway": _Command(target="wandb_governance.cli.gateway:gateway", summary="The OpenAI-compatible gateway."),
     "events": _Command(target="wandb_governance.cli.events:events", summary="List what the gateway decided."),
     "prices": _Command(target="wandb_governance.cli.prices:prices", summary="Look a price up; check a price table."),
     "promote": _Command(target="wandb_governance.cli.promote:promote", summary="Promote a version through its gates."),
-    "approve": _Command(target="wandb_governance.cli.approve:approve", summary="Approve, reject or revoke a promotion."),
+    "approve": _Command(
+        target="wandb_governance.cli.approve:approve", summary="Approve, reject or revoke a promotion."
+    ),
     "rollback": _Command(target="wandb_governance.cli.promote:rollback", summary="Go back to the last good version."),
-    "watch": _Command(target="wandb_governance.cli.promote:watch", summary="Promote runs that are tagged as candidates."),
+    "watch": _Command(
+        target="wandb_governance.cli.promote:watch", summary="Promote runs that are tagged as candidates."
+    ),
     "lineage": _Command(target="wandb_governance.cli.lineage:lineage", summary="Trace a prediction or an artifact."),
     "audit": _Command(target="wandb_governance.cli.audit:audit", summary="Verify, list and prove audit records."),
     "evidence": _Command(target="wandb_governance.cli.evidence:evidence", summary="Export an evidence bundle."),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import orjson
 
-from wandb_governance.export.tables import RunTables
 from wandb_governance.export.totals import Totals
-from wandb_governance.journal.base import Entry
-from wandb_governance.pipeline import Enricher
 from wandb_governance.tracing.guard import fault
 from wandb_governance.tracing.span import span_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wandb_governance.export.tables import RunTables
+    from wandb_governance.journal.base import Entry
+    from wandb_governance.pipeline import Enricher
 
 _POINTS_KEPT = 10_000
 """Points of live charts that wait while W&B is away; older ones are dropped, the tables keep every row."""

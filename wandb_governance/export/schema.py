@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 
 from wandb_governance.backend.base import Cell, ColumnType, TableColumn
-from wandb_governance.pipeline import PricedSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wandb_governance.pipeline import PricedSpan
 
 Source = TypeVar("Source")
 
@@ -94,15 +97,21 @@ def _cost(attribute: str) -> Callable[[PricedSpan], Any]:
 
 _IDS = (
     _text("trace_id", "Id of the trace: one top-level call of the application.", lambda r: r.span.trace_id),
-    _text("span_id", "Id of the step, unique in the table; LangChain's run id where it comes from there.",
-          lambda r: r.span.span_id),
+    _text(
+        "span_id",
+        "Id of the step, unique in the table; LangChain's run id where it comes from there.",
+        lambda r: r.span.span_id,
+    ),
     _text("parent_id", "Id of the enclosing step; null at the top.", lambda r: r.span.parent_id),
 )
 _TIMES = (
     _text("start", "Start, UTC, ISO 8601.", lambda r: _iso(r.span.start_ns)),
     _number("duration_s", "From start to end, seconds.", lambda r: _seconds(r.span.duration_ns)),
-    _number("time_to_first_token_s", "From start to the first content of a streamed answer, seconds; else null.",
-            lambda r: _seconds(r.span.first_token_ns)),
+    _number(
+        "time_to_first_token_s",
+        "From start to the first content of a streamed answer, seconds; else null.",
+        lambda r: _seconds(r.span.first_token_ns),
+    ),
 )
 _STATUS = _text("status", "ok, error, cancelled, interrupted, abandoned or blocked.", lambda r: str(r.span.status))
 _WHO = (
@@ -113,8 +122,11 @@ _WHO = (
     _text("prompt_version", "Resolved version of the prompt template.", lambda r: r.span.prompt_version),
 )
 _POLICY = (
-    _text("verdict", "Strictest action of the policies that ran: allow, flag, redact, escalate or block.",
-          lambda r: r.span.verdict),
+    _text(
+        "verdict",
+        "Strictest action of the policies that ran: allow, flag, redact, escalate or block.",
+        lambda r: r.span.verdict,
+    ),
     _text("verdict_ids", "JSON list of rows in `verdicts`.", lambda r: _json(r.span.policies)),
 )
 
@@ -128,7 +140,9 @@ TRACES: Table[PricedSpan] = Table(
         _STATUS,
         *_TIMES,
         _text("input", "Redacted; JSON where it was not a plain string; cut to the limit.", _content("input", "text")),
-        _text("output", "Redacted; JSON where it was not a plain string; cut to the limit.", _content("output", "text")),
+        _text(
+            "output", "Redacted; JSON where it was not a plain string; cut to the limit.", _content("output", "text")
+        ),
         _number("input_length", "Code points before the cut.", _content("input", "length")),
         _number("output_length", "Code points before the cut.", _content("output", "length")),
         _text("input_sha256", "SHA-256 (hex) of the whole input where it was cut.", _content("input", "sha256")),
@@ -153,44 +167,72 @@ LLM_CALLS: Table[PricedSpan] = Table(
         _text("provider", "Such as openai or anthropic (gen_ai.provider.name).", _call("provider")),
         _text("request_model", "The model that was asked for (gen_ai.request.model).", _call("request_model")),
         _text("response_model", "The model that answered (gen_ai.response.model).", _call("response_model")),
-        _number("input_tokens", "All input tokens, cached ones included (gen_ai.usage.input_tokens).",
-                _usage("input_tokens")),
-        _number("output_tokens", "All output tokens, reasoning included (gen_ai.usage.output_tokens).",
-                _usage("output_tokens")),
+        _number(
+            "input_tokens",
+            "All input tokens, cached ones included (gen_ai.usage.input_tokens).",
+            _usage("input_tokens"),
+        ),
+        _number(
+            "output_tokens",
+            "All output tokens, reasoning included (gen_ai.usage.output_tokens).",
+            _usage("output_tokens"),
+        ),
         _number("total_tokens", "Input and output.", _usage("total_tokens")),
         _number("cache_read_tokens", "Part of the input read from the provider's cache.", _usage("cache_read_tokens")),
-        _number("cache_write_tokens", "Part of the input written to the provider's cache.",
-                _usage("cache_write_tokens")),
+        _number(
+            "cache_write_tokens", "Part of the input written to the provider's cache.", _usage("cache_write_tokens")
+        ),
         _number("reasoning_tokens", "Part of the output spent on thinking.", _usage("reasoning_tokens")),
         _number("audio_input_tokens", "Part of the input that is audio.", _usage("audio_input_tokens")),
         _number("audio_output_tokens", "Part of the output that is audio.", _usage("audio_output_tokens")),
-        _text("usage_source", "provider, tokenizer or heuristic; null where nothing is known.",
-              lambda r: None if r.usage is None else str(r.usage.source)),
-        _flag("usage_estimated", "Whether the token counts are an estimate.",
-              lambda r: None if r.usage is None else str(r.usage.source) != "provider"),
-        _flag("usage_inconsistent", "The provider's numbers contradicted each other and were clamped.",
-              _usage("inconsistent")),
+        _text(
+            "usage_source",
+            "provider, tokenizer or heuristic; null where nothing is known.",
+            lambda r: None if r.usage is None else str(r.usage.source),
+        ),
+        _flag(
+            "usage_estimated",
+            "Whether the token counts are an estimate.",
+            lambda r: None if r.usage is None else str(r.usage.source) != "provider",
+        ),
+        _flag(
+            "usage_inconsistent",
+            "The provider's numbers contradicted each other and were clamped.",
+            _usage("inconsistent"),
+        ),
         _number("cost_usd", "US dollars billed; null where the price is not known, never 0 for that.", _cost("usd")),
         _number("list_cost_usd", "US dollars it would have cost without a cache hit or block.", _cost("list_usd")),
         _text("cost_reason", "Why cost_usd is null or 0.", lambda r: None if r.cost is None else r.cost.reason),
-        _text("price_row", "JSON: the price row used, with source, version, unit prices and date.",
-              lambda r: None if r.cost is None or r.cost.row is None else _json(r.cost.row.to_json())),
+        _text(
+            "price_row",
+            "JSON: the price row used, with source, version, unit prices and date.",
+            lambda r: None if r.cost is None or r.cost.row is None else _json(r.cost.row.to_json()),
+        ),
         _flag("cache_hit", "The framework answered from its own cache.", _call("cache_hit")),
         _flag("streaming", "Whether the answer was streamed.", _call("streaming")),
         _number("attempt", "1 for the first of several attempts.", _call("attempt")),
         _text("finish_reason", "Why the model stopped (gen_ai.response.finish_reasons).", _call("finish_reason")),
         _text("service_tier", "Such as flex or priority.", _call("service_tier")),
         *_POLICY,
-        _text("document_ids", "JSON list: documents retrieved in this trace before the call.",
-              lambda r: _json(list(r.document_ids))),
+        _text(
+            "document_ids",
+            "JSON list: documents retrieved in this trace before the call.",
+            lambda r: _json(list(r.document_ids)),
+        ),
         _text("index_version", "Resolved version of the index those documents came from.", lambda r: r.index_version),
         *_WHO,
         _text("error_type", "Class of the exception.", lambda r: r.span.error_type),
         _text("framework", "langchain, llama_index, openai or gateway.", lambda r: r.span.framework),
-        _text("versions", "JSON object: resolved versions of what the call used.",
-              lambda r: _json(r.span.attributes.get("versions"))),
-        _text("params", "JSON object: sampling parameters.",
-              lambda r: None if r.span.llm is None else _json(r.span.llm.params)),
+        _text(
+            "versions",
+            "JSON object: resolved versions of what the call used.",
+            lambda r: _json(r.span.attributes.get("versions")),
+        ),
+        _text(
+            "params",
+            "JSON object: sampling parameters.",
+            lambda r: None if r.span.llm is None else _json(r.span.llm.params),
+        ),
     ),
 )
 
@@ -204,12 +246,16 @@ RETRIEVALS: Table[PricedSpan] = Table(
         *_TIMES[:2],
         _text("query", "Redacted.", _content("input", "text")),
         _text("document_ids", "JSON list, best first.", lambda r: _documents(r, "id")),
-        _text("scores", "JSON list in the same order; null where the store gives none.",
-              lambda r: _documents(r, "score")),
+        _text(
+            "scores", "JSON list in the same order; null where the store gives none.", lambda r: _documents(r, "score")
+        ),
         _text("ranks", "JSON list in the same order, from 0.", lambda r: _documents(r, "rank")),
         _number("documents", "How many.", lambda r: 0 if r.span.retrieval is None else len(r.span.retrieval.documents)),
-        _text("index_version", "Resolved version of the index artifact.",
-              lambda r: None if r.span.retrieval is None else r.span.retrieval.index_version),
+        _text(
+            "index_version",
+            "Resolved version of the index artifact.",
+            lambda r: None if r.span.retrieval is None else r.span.retrieval.index_version,
+        ),
         *_POLICY,
         _text("error_type", "Class of the exception.", lambda r: r.span.error_type),
     ),
@@ -240,8 +286,11 @@ VERDICTS: Table[Mapping[str, Any]] = Table(
         _text("action", "allow, flag, redact, escalate or block.", _field("action")),
         _text("mode", "enforce or shadow.", _field("mode")),
         _flag("enforced", "Whether the action took effect on the call itself.", _field("enforced")),
-        _text("findings", "JSON list of {rule, entity, start, end, score, threshold, explanation}; never the value.",
-              lambda r: orjson.dumps(r.get("findings") or []).decode()),
+        _text(
+            "findings",
+            "JSON list of {rule, entity, start, end, score, threshold, explanation}; never the value.",
+            lambda r: orjson.dumps(r.get("findings") or []).decode(),
+        ),
         _number("finding_count", "How many.", lambda r: len(r.get("findings") or [])),
         _number("latency_ms", "Milliseconds the rule took.", lambda r: r.get("latency_ns", 0) / 1e6),
         _text("failure", "Why the rule could not decide; else null.", _field("failure")),

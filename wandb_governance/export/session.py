@@ -1,7 +1,7 @@
 """One run's journal and its export thread, from the first span until W&B has it all.
 
-    <home>/journal/<run id>/<writer>/     meta.json  delivered.json  000000.jsonl …
-    <home>/journal/unattached/<writer>/   while there is no run; moved under the run when one begins
+<home>/journal/<run id>/<writer>/     meta.json  delivered.json  000000.jsonl …
+<home>/journal/unattached/<writer>/   while there is no run; moved under the run when one begins
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -23,10 +21,15 @@ from wandb_governance.export.tables import Limits, RunTables
 from wandb_governance.export.worker import ExportWorker
 from wandb_governance.journal.base import Cursor
 from wandb_governance.journal.journal import Head, Journal, segments
-from wandb_governance.pipeline import Enricher
-from wandb_governance.settings import Settings
 from wandb_governance.tracing.guard import fault, logger
 from wandb_governance.tracing.span import Span, SpanKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from wandb_governance.pipeline import Enricher
+    from wandb_governance.settings import Settings
 
 UNATTACHED = "unattached"
 """Folder of journals that no run has claimed."""
@@ -130,8 +133,9 @@ class Session:
             self._tend()
         if self.run is None:
             logger.warning(
-                "no W&B run is active: %d records wait in %s; start one, or run: wandb-governance recover --project NAME",
-                self.journal.head.records, self.journal.folder,
+                "no W&B run is active: %d records wait in %s; start one, or: wandb-governance recover --project NAME",
+                self.journal.head.records,
+                self.journal.folder,
             )
             return False
         return self.worker.flush(self.settings.flush_timeout_s if timeout_s is None else timeout_s)
@@ -182,7 +186,7 @@ class Session:
         self._bind(run)
 
     def _folders(self) -> Sequence[Path]:
-        """Journals whose rows are in this run's tables: all of the run, or only this writer's where several share it."""
+        """Journals whose rows are in this run's tables: all of the run, or this writer's where several share it."""
         parent = self.journal.folder.parent
         if parent.name == UNATTACHED or (self.run is not None and self.run.descriptor.mode == "shared"):
             return [self.journal.folder]

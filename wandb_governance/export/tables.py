@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wandb_governance.backend.base import Cell, LiveTable, RunPort
 from wandb_governance.export.schema import LLM_CALLS, RETRIEVALS, TABLES, TRACES, VERDICTS, Table
 from wandb_governance.pipeline import CALL_KINDS, RETRIEVAL_KINDS, PricedSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wandb_governance.backend.base import Cell, LiveTable, RunPort
 
 _SHARD_CELL_CHARS = 48_000_000
 """Text in one shard, in code points: bounds memory where prompts are long."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wandb_governance.pipeline import CALL_KINDS, PricedSpan
 from wandb_governance.tracing.span import SpanKind, SpanStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "governance"
 """Section of the charts and the summary."""

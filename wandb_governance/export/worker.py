@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wandb_governance.backend.base import RunPort
 from wandb_governance.clock import Clock, SystemClock
 from wandb_governance.errors import BackendError
-from wandb_governance.export.feed import Feed
-from wandb_governance.journal.base import Cursor
 from wandb_governance.journal.journal import read
 from wandb_governance.tracing.guard import fault, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from wandb_governance.backend.base import RunPort
+    from wandb_governance.export.feed import Feed
+    from wandb_governance.journal.base import Cursor
 
 _BACKOFF_FIRST_NS = 1_000_000_000
 _BACKOFF_LAST_NS = 60_000_000_000

@@ -12,15 +12,18 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from wandb_governance.errors import JournalClosedError, JournalCorruptError, JournalError
 from wandb_governance.journal import record
 from wandb_governance.journal.base import Cursor, Entry
-from wandb_governance.settings import FsyncPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from wandb_governance.settings import FsyncPolicy
 
 _LOCK_NAME = "lock"
 _BUFFER = 1024 * 1024

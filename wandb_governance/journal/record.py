@@ -1,4 +1,4 @@
-"""One record of the journal: a line that carries its hash. Pure.
+r"""One record of the journal: a line that carries its hash. Pure.
 
 A line is ``{"chain":"<hex>","record":<json>}\\n``. ``chain`` is SHA-256 over the previous record's chain value and the
 bytes of this record; the first record of a journal follows on 32 zero bytes.

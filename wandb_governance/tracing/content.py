@@ -10,9 +10,10 @@ import dataclasses
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Any
+from typing import cast
 
 import orjson
 
@@ -152,12 +153,14 @@ class ContentEncoder:
             return self._string(f"{type(value).__name__}: {value}")
         if isinstance(value, Mapping):
             return self._mapping(value, depth, budget)
-        if isinstance(value, (list, tuple, Set, deque)):
+        if isinstance(value, (list, tuple, AbstractSet, deque)):
             return self._sequence(list(value), depth, budget)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             names = [item.name for item in dataclasses.fields(value) if item.repr]
-            return self._mapping({name: getattr(value, name, None) for name in names}, depth, budget)
+            return self._mapping(
+                cast("dict[object, object]", {name: getattr(value, name, None) for name in names}), depth, budget
+            )
         if hasattr(type(value), "model_fields"):
-            return self._mapping(dict(value.__dict__), depth, budget)
+            return self._mapping(cast("dict[object, object]", dict(value.__dict__)), depth, budget)
         # No repr of what is not known: it may hold keys, and it may be huge.
         return f"<{type(value).__module__}.{type(value).__qualname__}>"

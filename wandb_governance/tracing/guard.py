@@ -6,10 +6,12 @@ import functools
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from wandb_governance.errors import PolicyViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger("wandb_governance")
 
@@ -27,8 +29,11 @@ def fault(where: str, error: BaseException) -> None:
         _counts[key] += 1
         first = _counts[key] == 1
     if first:
-        logger.warning("telemetry fault in %s (%s); the application goes on. Further ones are only counted.",
-                       where, type(error).__name__)
+        logger.warning(
+            "telemetry fault in %s (%s); the application goes on. Further ones are only counted.",
+            where,
+            type(error).__name__,
+        )
         logger.debug("telemetry fault in %s", where, exc_info=error)
 
 

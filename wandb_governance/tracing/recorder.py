@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wandb_governance.clock import Clock, IdGenerator, RandomIds, SystemClock
 from wandb_governance.errors import PolicyViolation
-from wandb_governance.tracing.content import ContentEncoder
 from wandb_governance.tracing.context import CallContext, current_context
 from wandb_governance.tracing.span import Content, LlmCall, Retrieval, Span, SpanKind, SpanStatus
+
+if TYPE_CHECKING:
+    from wandb_governance.tracing.content import ContentEncoder
 
 Sink = Callable[[Span], None]
 
@@ -29,13 +31,39 @@ class OpenSpan:
     """
 
     __slots__ = (
-        "_recorder", "_token", "attributes", "context", "first_token_ns", "framework", "input", "kind", "llm",
-        "name", "output", "parent_id", "policies", "prompt_name", "prompt_version", "retrieval", "span_id",
-        "start_monotonic_ns", "start_ns", "tags", "trace_id", "verdict",
+        "_recorder",
+        "_token",
+        "attributes",
+        "context",
+        "first_token_ns",
+        "framework",
+        "input",
+        "kind",
+        "llm",
+        "name",
+        "output",
+        "parent_id",
+        "policies",
+        "prompt_name",
+        "prompt_version",
+        "retrieval",
+        "span_id",
+        "start_monotonic_ns",
+        "start_ns",
+        "tags",
+        "trace_id",
+        "verdict",
     )
 
     def __init__(
-        self, recorder: Recorder, *, kind: SpanKind, name: str, span_id: str, trace_id: str, parent_id: str | None,
+        self,
+        recorder: Recorder,
+        *,
+        kind: SpanKind,
+        name: str,
+        span_id: str,
+        trace_id: str,
+        parent_id: str | None,
     ) -> None:
         self._recorder = recorder
         self._token = [None]

@@ -64,9 +64,7 @@ class TokenUsage:
         """
         if self.source is not other.source:
             raise ValueError(f"can't add {self.source} and {other.source} token counts")
-        counts = {
-            name: _add(getattr(self, name), getattr(other, name)) for name in COUNT_FIELDS
-        }
+        counts = {name: _add(getattr(self, name), getattr(other, name)) for name in COUNT_FIELDS}
         return TokenUsage(**counts, source=self.source, inconsistent=self.inconsistent or other.inconsistent)
 
 
