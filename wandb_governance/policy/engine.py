@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from wandb_governance.policy.document import PolicyDocument
     from wandb_governance.policy.rule import RuleContext
+    from wandb_governance.policy.stream_bounds import StreamBounds
     from wandb_governance.policy.verdict import Finding
     from wandb_governance.policy.yaml_source import YamlSource
 
@@ -58,6 +59,7 @@ class PolicyEngine:
         self.name = name
         self.document = document
         self._cache = FindingsCache(cache_entries)
+        self._bounds: dict[str, StreamBounds] = {}
         self._by_scope = {scope: tuple(link for link in links if scope in link.scopes) for scope in Scope}
         self._for_records = tuple(link for link in links if link.sensitive or link.action is Action.REDACT)
 
@@ -122,7 +124,7 @@ class PolicyEngine:
         from wandb_governance.policy.rule import RuleContext
 
         context = RuleContext(scope=Scope.OUTPUT)
-        clean = _scannable(text)
+        clean = scannable(text)
         found = []
         for link in self._for_records:
             try:
@@ -147,6 +149,15 @@ class PolicyEngine:
         """Policies of ``scope``, in chain order."""
         return self._by_scope[scope]
 
+    def bounds(self, link: Link) -> StreamBounds:
+        """Up to where a stream is settled for a policy."""
+        found = self._bounds.get(link.name)
+        if found is None:
+            from wandb_governance.policy.stream_bounds import bounds_of
+
+            found = self._bounds.setdefault(link.name, bounds_of(link.rule))
+        return found
+
     def link(self, name: str) -> Link | None:
         """The policy called ``name`` in the chain."""
         return next((link for link in self.links if link.name == name), None)
@@ -154,7 +165,7 @@ class PolicyEngine:
     def _decide(self, text: str, context: RuleContext, links: Sequence[Link], admitted: dict[str, Verdict]) -> Decision:
         if not isinstance(text, str):
             raise TypeError(f"a text is needed, not {type(text).__name__}")
-        clean = _scannable(text)
+        clean = scannable(text)
         verdicts: list[Verdict] = []
         for link in links:
             verdict = admitted.get(link.name) if link.admission else None
@@ -246,7 +257,7 @@ def _may_stop(link: Link) -> bool:
     return link.action in {Action.BLOCK, Action.ESCALATE} or link.fail_closed
 
 
-def _scannable(text: str) -> str:
+def scannable(text: str) -> str:
     """``text`` with lone surrogates, which no detector can encode, replaced one for one."""
     if text.isascii():
         return text

@@ -60,10 +60,10 @@ KINDS: dict[str, RuleKind] = {
         action=Action.BLOCK,
         scopes=frozenset({Scope.INPUT, Scope.TOOL_RESULT, Scope.RETRIEVAL}),
     ),
-    "pii-detector": RuleKind(
-        target=f"{_RULES}.pii:PiiDetector", action=Action.REDACT, scopes=_EVERYWHERE, sensitive=True
+    "pii-detector": RuleKind(target=f"{_RULES}.pii:PiiRule", action=Action.REDACT, scopes=_EVERYWHERE, sensitive=True),
+    "secrets": RuleKind(
+        target=f"{_RULES}.secrets:SecretsRule", action=Action.REDACT, scopes=_EVERYWHERE, sensitive=True
     ),
-    "secrets": RuleKind(target=f"{_RULES}.secrets:Secrets", action=Action.REDACT, scopes=_EVERYWHERE, sensitive=True),
     "toxicity": RuleKind(target=f"{_RULES}.toxicity:Toxicity", action=Action.FLAG, scopes=_TALK),
     "topic": RuleKind(target=f"{_RULES}.topic:Topic", action=Action.BLOCK, scopes=_TALK),
     "rbac": RuleKind(
