@@ -10,13 +10,13 @@ import json
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wandb_governance.errors import BackendError, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,22 @@ class RunFacts:
     tags: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A folder to log as an artifact version."""
+
+    project: str
+    """``[entity/]project``."""
+    name: str
+    type: str
+    folder: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    uses: Sequence[str] = ()
+    """Versions that the run used: its lineage."""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    job_type: str = "governance"
 
 
 class Registry(Protocol):
@@ -121,10 +137,12 @@ class Registry(Protocol):
         """Change the tags of a run."""
         ...
 
-    def publish(
-        self, *, project: str, name: str, type: str, folder: Path, metadata: Mapping[str, Any], uses: Sequence[str] = ()
-    ) -> Version:
-        """Log ``folder`` as a new version of ``name`` from a run of its own that used ``uses``."""
+    def publish(self, publication: Publication) -> Version:
+        """Log a folder as a new version, from a run of its own."""
+        ...
+
+    def viewer(self) -> str:
+        """User name of whoever this process is to W&B."""
         ...
 
 
@@ -234,30 +252,34 @@ class WandbRegistry:
             target.tags = [*(tag for tag in target.tags if tag not in remove and tag not in add), *add]
             target.update()
 
-    def publish(
-        self, *, project: str, name: str, type: str, folder: Path, metadata: Mapping[str, Any], uses: Sequence[str] = ()
-    ) -> Version:
+    def publish(self, publication: Publication) -> Version:
         """See ``Registry.publish``."""
         import wandb
 
-        entity, _, short = project.rpartition("/")
-        with _translated(f"publish {name!r} to {project!r}"), tempfile.TemporaryDirectory() as scratch:
-            settings = wandb.Settings(silent=True, console="off", disable_git=True)
-            with wandb.init(
+        entity, _, project = publication.project.rpartition("/")
+        with _translated(f"publish {publication.name!r}"), tempfile.TemporaryDirectory() as scratch:
+            run = wandb.init(
                 entity=entity or None,
-                project=short,
-                job_type="governance",
+                project=project,
+                job_type=publication.job_type,
                 dir=scratch,
-                settings=settings,
+                settings=wandb.Settings(silent=True, console="off", **self._overrides),
                 reinit="create_new",
-            ) as run:
-                for used in uses:
+            )
+            with run:
+                for used in publication.uses:
                     run.use_artifact(used)
-                artifact = wandb.Artifact(name, type=type, metadata=dict(metadata))
-                artifact.add_dir(str(folder))
+                run.summary.update(dict(publication.summary))
+                artifact = wandb.Artifact(publication.name, type=publication.type, metadata=dict(publication.metadata))
+                artifact.add_dir(str(publication.folder))
                 logged = run.log_artifact(artifact)
                 logged.wait()
-                return _version(logged)
+            return _version(logged)
+
+    def viewer(self) -> str:
+        """See ``Registry.viewer``."""
+        with _translated("read who this process is"):
+            return str(self._api().viewer.username)
 
 
 class _AbsentError(BackendError):

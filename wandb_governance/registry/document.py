@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +16,9 @@ from wandb_governance.registry.gates.evaluation import EvaluationGate
 from wandb_governance.registry.keys import VerifyKey
 from wandb_governance.registry.targets import Target, TicketSystems
 from wandb_governance.registry.yaml_lines import MarkedDocument, load_marked
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_FILE = "governance.yaml"
 ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,62}[a-z0-9]")

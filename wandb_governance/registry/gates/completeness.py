@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from wandb_governance.errors import GateError
-from wandb_governance.registry.gate import Evidence, GateResult
 from wandb_governance.registry.gates.base import GateSpec
+
+if TYPE_CHECKING:
+    from wandb_governance.registry.gate import Evidence, GateResult
 
 _HEADING = re.compile(r"^#{1,6}[ \t]+(?P<title>[^\n#]+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\[more information needed\]|\btodo\b|\btbd\b", re.IGNORECASE)

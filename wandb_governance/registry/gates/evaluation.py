@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from wandb_governance.registry.gate import Evidence, GateResult
 from wandb_governance.registry.gates.base import NS_PER_S, DurationNs, GateSpec
+
+if TYPE_CHECKING:
+    from wandb_governance.registry.gate import Evidence, GateResult
 
 _DAY_NS = 86_400 * NS_PER_S
 _SKEW_NS = 600 * NS_PER_S

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +13,9 @@ from wandb_governance.errors import GateError
 from wandb_governance.registry.gate import Evidence, GateResult, column
 from wandb_governance.registry.gates.base import GateSpec
 from wandb_governance.registry.statistics import mcnemar, non_inferiority
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _MIN_EXAMPLES = 20
 

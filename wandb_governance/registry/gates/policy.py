@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from wandb_governance.errors import GateError
-from wandb_governance.registry.gate import Evidence, GateResult
 from wandb_governance.registry.gates.base import GateSpec
+
+if TYPE_CHECKING:
+    from wandb_governance.registry.gate import Evidence, GateResult
 
 _KNOWN = {"allow", "flag", "redact", "escalate", "block"}
 _LEAKS = {"redact", "escalate", "block"}

@@ -1,0 +1,1 @@
+"""Systems in which people approve: Jira, ServiceNow, GitHub, Credo AI."""
