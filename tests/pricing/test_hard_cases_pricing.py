@@ -40,7 +40,7 @@ def test_14_usage_that_is_copied_onto_every_choice_is_the_usage_of_one_call() ->
 def test_15_a_cache_hit_costs_nothing_and_keeps_usage_and_list_price(book: PriceBook) -> None:
     """The answer came from our side: nothing was bought, but the saving is known."""
     cost = _price(book, TokenUsage(input_tokens=1000, output_tokens=500), cache_hit=True)
-    assert (cost.usd, cost.list_usd) == (0, Decimal("0.0075"))
+    assert (cost.usd, cost.list_usd) == (Decimal(0), Decimal("0.0075"))
     assert cost.reason == "answered from the LLM cache"
     assert cost.row is not None
 
@@ -49,7 +49,7 @@ def test_15_a_cache_hit_without_token_counts_does_not_crash(book: PriceBook) -> 
     """LangChain's usage of a cached message can be exactly {"total_cost": 0}."""
     assert normalize_usage({"total_cost": 0}) is None
     cost = _price(book, normalize_usage({"total_cost": 0}), cache_hit=True)
-    assert (cost.usd, cost.list_usd) == (0, None)
+    assert (cost.usd, cost.list_usd) == (Decimal(0), None)
 
 
 def test_15_total_cost_beside_token_counts_does_not_disturb_them() -> None:
@@ -94,8 +94,8 @@ def test_17_langchain_and_the_provider_tell_the_same_cost(book: PriceBook) -> No
         "cache_creation": {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 300},
         "output_tokens": 50,
     }
-    details = InputTokenDetails(cache_read=1000, cache_creation=0)
-    details.update({"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 300})  # type: ignore[typeddict-unknown-key]
+    lifetimes = {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 300}
+    details = InputTokenDetails(cache_read=1000, cache_creation=0, **lifetimes)  # type: ignore[typeddict-item]
     told = UsageMetadata(input_tokens=1510, output_tokens=50, total_tokens=1560, input_token_details=details)
     call = {"provider": "anthropic", "request_model": "claude-haiku-4-5"}
     costs = [_price(book, normalize_usage(usage), **call).usd for usage in (raw, dict(told))]
@@ -124,7 +124,7 @@ def test_18_a_price_of_zero_is_a_price() -> None:
     """A user who pays nothing per token gets 0, with the row that says so."""
     book = PriceBook(parse_price_table("version: 1\nprices:\n  - model: own\n    per_mtok: {input: 0, output: 0}\n"))
     cost = _price(book, TokenUsage(input_tokens=9, output_tokens=9), request_model="own", provider="self")
-    assert (cost.usd, cost.reason) == (0, None)
+    assert (cost.usd, cost.reason) == (Decimal(0), None)
     assert cost.row is not None
 
 
@@ -140,7 +140,7 @@ def test_18_the_model_that_answered_decides(book: PriceBook) -> None:
 def test_21_a_blocked_call_costs_nothing(book: PriceBook) -> None:
     """Nothing was sent, so nothing was bought."""
     cost = _price(book, TokenUsage(input_tokens=1000, output_tokens=0), blocked=True)
-    assert (cost.usd, cost.list_usd) == (0, Decimal("0.0025"))
+    assert (cost.usd, cost.list_usd) == (Decimal(0), Decimal("0.0025"))
     assert cost.reason == "blocked by a policy"
 
 
@@ -158,7 +158,8 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 from wandb_governance.pricing.book import PriceBook
 from wandb_governance.tracing.usage import TokenUsage
 usage = TokenUsage(input_tokens=1000, output_tokens=500)
-print(PriceBook().price(usage=usage, provider="openai", request_model="gpt-4o", response_model=None, at_ns=int(sys.argv[1])).usd)
+call = {"provider": "openai", "request_model": "gpt-4o", "response_model": None, "at_ns": int(sys.argv[1])}
+print(PriceBook().price(usage=usage, **call).usd)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(NOW)], capture_output=True, text=True, timeout=60, check=False
