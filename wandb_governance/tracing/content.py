@@ -73,7 +73,8 @@ class ContentEncoder:
                 return Content(text=text, length=len(text))
             digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
             return Content(text=self._string(value), length=len(value), sha256=digest)
-        text = orjson.dumps(self.plain(value)).decode()
+        plain = self.plain(value)
+        text = plain if isinstance(plain, str) else orjson.dumps(plain).decode()
         if len(text) <= self._limit:
             return Content(text=text, length=len(text))
         return Content(text=text[: self._limit], length=len(text), sha256=hashlib.sha256(text.encode()).hexdigest())
