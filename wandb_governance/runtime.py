@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 import threading
+import weakref
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from wandb_governance.tracing.guard import fault
 from wandb_governance.tracing.recorder import OpenSpan, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -90,6 +91,7 @@ class Governance:
         self._enricher_book = PriceBook.load(prices)
         self._session: Session | None = None
         self._lock = threading.RLock()
+        self._sweeps: list[weakref.WeakMethod[Callable[..., None]]] = []
         encoder = ContentEncoder(
             limit_chars=self.settings.content_limit_chars,
             redact=_redaction(self.engine, self.settings),
@@ -110,6 +112,11 @@ class Governance:
             return self._session
 
     def _session_of(self, run: RunPort | None) -> Session:
+        session = self._find_session(run)
+        session.sweepers.add(self)
+        return session
+
+    def _find_session(self, run: RunPort | None) -> Session:
         with _registry_lock:
             known = None if run is None else _sessions.get(run.descriptor.run_id)
             if known is not None and (known.run is None or not known.run.finished or self._run is not None):
@@ -137,6 +144,7 @@ class Governance:
         scope: Scope,
         *,
         enforced: bool = True,
+        stoppable: bool = True,
         tool: str | None = None,
     ) -> Judgement | None:
         """Ask the policies about the texts of one call, and write their verdicts down.
@@ -148,6 +156,7 @@ class Governance:
             texts: Its messages, or one text.
             scope: What they are.
             enforced: Whether the caller can put a redaction into effect; False where only the record is changed.
+            stoppable: Whether the caller can still stop the call; False where its text is out already.
             tool: Name of the tool, for tool scopes.
 
         Returns:
@@ -177,9 +186,12 @@ class Governance:
                 return None
             reasons = (f"the policy engine failed with {type(error).__name__}",)
             return Judgement(decisions=(), violation=PolicyViolation(policy="engine", scope=scope, reasons=reasons))
-        return self._judged(span, decisions, scope, enforced=enforced)
+        effective = {"redact": enforced, "escalate": stoppable, "block": stoppable}
+        return self._judged(span, decisions, scope, effective=effective)
 
-    def _judged(self, span: OpenSpan, decisions: tuple[Decision, ...], scope: Scope, *, enforced: bool) -> Judgement:
+    def _judged(
+        self, span: OpenSpan, decisions: tuple[Decision, ...], scope: Scope, *, effective: Mapping[str, bool]
+    ) -> Judgement:
         merged = _merge(decisions)
         ids = []
         violation = None
@@ -194,7 +206,7 @@ class Governance:
                     span,
                     decisions[0].policy_digest,
                     self.recorder.clock.now_ns(),
-                    enforced=enforced,
+                    effective=effective,
                 )
             )
             strictest = _stricter(strictest, verdict.effective)
@@ -204,6 +216,26 @@ class Governance:
         span.verdict = strictest
         span.policies = (*span.policies, *ids)
         return Judgement(decisions=decisions, violation=violation)
+
+    def on_sweep(self, sweep: Callable[..., None]) -> None:
+        """Call ``sweep(final=…)`` at every look of the export thread, and with True before the run ends.
+
+        Args:
+            sweep: A method that ends spans nothing else will end; its object is not kept alive.
+        """
+        self._sweeps.append(weakref.WeakMethod(sweep))
+
+    def sweep(self, *, final: bool) -> None:
+        """Let the adapters end spans that nothing else will end."""
+        for known in list(self._sweeps):
+            method = known()
+            if method is None:
+                self._sweeps.remove(known)
+                continue
+            try:
+                method(final=final)
+            except Exception as error:  # noqa: BLE001 - on the export thread, which must go on
+                fault("runtime.sweep", error)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Bring everything recorded so far to W&B.
@@ -276,7 +308,7 @@ def _reason(verdict: Verdict) -> list[str]:
 
 
 def _verdict_record(
-    verdict: Verdict, verdict_id: str, span: OpenSpan, digest: str, time_ns: int, *, enforced: bool
+    verdict: Verdict, verdict_id: str, span: OpenSpan, digest: str, time_ns: int, *, effective: Mapping[str, bool]
 ) -> dict[str, Any]:
     return {
         "type": "verdict",
@@ -290,7 +322,7 @@ def _verdict_record(
         "scope": verdict.scope,
         "action": verdict.action,
         "mode": verdict.mode,
-        "enforced": verdict.mode == "enforce" and (enforced or verdict.action != "redact"),
+        "enforced": verdict.mode == "enforce" and effective.get(verdict.action, True),
         "findings": [asdict(found) for found in verdict.findings],
         "latency_ns": verdict.latency_ns,
         "failure": verdict.failure,

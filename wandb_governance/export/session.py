@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -39,6 +40,14 @@ _WRITE_AT_ONCE = frozenset({SpanKind.LLM, SpanKind.EMBEDDING})
 _BUFFERED_SPANS = 64
 
 
+class Sweeper(Protocol):
+    """Knows of open spans."""
+
+    def sweep(self, *, final: bool) -> None:
+        """End those that nothing else will end; all of them where ``final``. Raises nothing."""
+        ...
+
+
 class Session:
     """Journal and export of one run, or of none yet. Writing is safe from any thread.
 
@@ -61,6 +70,8 @@ class Session:
         self._find_run = find_run
         self._buffer: list[bytes] = []
         self._lock = threading.Lock()
+        self.sweepers: weakref.WeakSet[Sweeper] = weakref.WeakSet()
+        """Who ends spans that nothing else will end: asked at every look, and before the run ends."""
         self.run: RunPort | None = None
         self._label = "main" if run is None else run.descriptor.label
         self._writer = f"{self._label}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -142,14 +153,20 @@ class Session:
 
     def close(self) -> None:
         """Flush and end the export thread; later spans still reach the journal."""
+        self._sweep(final=True)
         if self.run is not None and not self.run.finished:
             self.flush()
         self.drain()
         self.worker.stop()
         self.journal.close()
 
+    def _sweep(self, *, final: bool) -> None:
+        for sweeper in list(self.sweepers):
+            sweeper.sweep(final=final)
+
     def _before_finish(self) -> None:
         try:
+            self._sweep(final=True)
             if not self.flush():
                 logger.warning("not all rows reached W&B; run: wandb-governance recover")
                 return
@@ -170,6 +187,7 @@ class Session:
             fault("export.session", error)
 
     def _tend(self) -> None:
+        self._sweep(final=False)
         self.drain()
         self.journal.sync()
         if self.run is None:

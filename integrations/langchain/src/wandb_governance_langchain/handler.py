@@ -1,0 +1,540 @@
+"""The LangChain callback handler: every run becomes a span, every model call a row with usage, cost and verdict.
+
+It is one plain ``BaseCallbackHandler`` for sync and async code. It runs inline, on the thread of the call, which keeps
+order and context; it never puts anything into a context variable. A fault of its own is counted and never reaches the
+application; a policy that blocks does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import Generation, LLMResult
+
+from wandb_governance.policy.verdict import Scope
+from wandb_governance.runtime import Governance
+from wandb_governance.tracing.guard import fault, observed
+from wandb_governance.tracing.span import Content, SpanKind, SpanStatus
+from wandb_governance_langchain import calls, convert
+from wandb_governance_langchain.judge import Judge
+from wandb_governance_langchain.runs import OpenRuns, Run
+
+if TYPE_CHECKING:
+    from wandb_governance.policy.engine import PolicyEngine
+    from wandb_governance.settings import Settings
+
+_NS_PER_S = 1_000_000_000
+_NOT_YET = {"input": ""}
+"""What a streamed chain shows as its input at its start; the real one comes with its end."""
+_batch_numbers = itertools.count()
+_handlers: weakref.WeakValueDictionary[int, GovernanceCallbackHandler] = weakref.WeakValueDictionary()
+_handler_numbers = itertools.count()
+
+
+class GovernanceCallbackHandler(BaseCallbackHandler):
+    """Records LangChain and LangGraph runs, and stops calls that a policy blocks.
+
+    A callback can stop a call, its answer, a tool or a retrieved text, but it can't change them, and it can't take back
+    streamed text. A policy that needs one of these is written down as not enforced, with one warning, or refused where
+    ``strict`` is set; ``govern`` and ``GovernanceMiddleware`` enforce everything.
+
+    Args:
+        run: What ``wandb.init()`` returned; without it the active run.
+        policy: A policy file or engine.
+        prices: A YAML price table over the public prices.
+        settings: Read from the environment where not given.
+        strict: Raise where a policy asks for what a callback can't do.
+        governance: Shared with another adapter, instead of the arguments above.
+
+    Raises:
+        ConfigError: A file is wrong, or with ``strict`` a policy asks for what a callback can't do.
+    """
+
+    run_inline = True
+    raise_error = True
+
+    def __init__(
+        self,
+        run: Any = None,
+        policy: str | Path | PolicyEngine | None = None,
+        *,
+        prices: str | Path | None = None,
+        settings: Settings | None = None,
+        strict: bool = False,
+        governance: Governance | None = None,
+    ) -> None:
+        super().__init__()
+        self.governance = governance or Governance(run=run, policy=policy, prices=prices, settings=settings)
+        recorder = self.governance.recorder
+        self._encoder = recorder.encoder.with_convert(convert.plain)
+        self._limit_chars = self.governance.settings.content_limit_chars
+        self._runs = OpenRuns(recorder)
+        self._judge = Judge(self.governance, strict=strict)
+        self._rebuild = (policy, prices, settings, strict)
+        self._number = next(_handler_numbers)
+        _handlers[self._number] = self
+        self.governance.on_sweep(self._sweep)
+        self._content("")  # Loads what redacts, so that the first call need not wait for it.
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Bring everything recorded so far to W&B, and end runs that LangChain lost.
+
+        Returns:
+            Whether W&B's SDK took it within the time; what is left stays in the journal.
+        """
+        self._abandon(self._runs.streamed())
+        self._sweep(final=False)
+        return self.governance.flush(timeout_s)
+
+    @property
+    def open_runs(self) -> int:
+        """How many runs have started and not ended."""
+        return len(self._runs)
+
+    def run_of(self, run_id: UUID) -> Run | None:
+        """The open run with LangChain's ``run_id``; for the governed model, which judges on its span."""
+        return self._runs.get(run_id)
+
+    def __copy__(self) -> GovernanceCallbackHandler:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GovernanceCallbackHandler:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self._number, id(self), self._rebuild)
+
+    # -- chains -------------------------------------------------------------------------------------------------------
+
+    @observed
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A chain, prompt, parser, graph or agent begins."""
+        if "langgraph.callbacks" in sys.modules:
+            _hear_graph_events(self)
+        name = kwargs.get("name") or _class_name(serialized) or "chain"
+        run = self._runs.begin(_chain_kind(name, metadata), name, run_id, parent_run_id, tags, metadata)
+        if run is not None and inputs != _NOT_YET:
+            run.span.input = self._content(inputs)
+
+    @observed
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """A chain ended."""
+        run = self._runs.end(run_id)
+        if run is None:
+            return
+        span = run.span
+        span.output = self._content(outputs)
+        status = SpanStatus.OK
+        if type(outputs) is dict and "__interrupt__" in outputs:
+            status = SpanStatus.INTERRUPTED
+            span.attributes["interrupts"] = _interrupts(outputs["__interrupt__"])
+        elif "interrupts" in span.attributes:
+            status = SpanStatus.INTERRUPTED
+        if span.input is None and "inputs" in kwargs:
+            span.input = self._content(kwargs["inputs"])
+        self._end(run, status)
+
+    @observed
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """A chain failed, was cancelled or paused."""
+        run = self._runs.get(run_id)
+        if run is not None and run.span.input is None and "inputs" in kwargs:
+            run.span.input = self._content(kwargs["inputs"])
+        self._fail(run_id, error)
+
+    # -- models -------------------------------------------------------------------------------------------------------
+
+    @observed
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A call of a chat model begins."""
+        conversation = messages[0] if messages else []
+        texts = [convert.text_of(item) for item in conversation]
+        run = self._begin_call(serialized, run_id, parent_run_id, tags, metadata, kwargs, sum(map(len, texts)))
+        if run is not None:
+            run.span.input = self._content(conversation)
+            if self._judge.active and not run.unjudged:
+                self._stop_if_blocked(run, texts, Scope.INPUT, roles=[convert.role(item) for item in conversation])
+
+    @observed
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A call of a text model begins."""
+        run = self._begin_call(serialized, run_id, parent_run_id, tags, metadata, kwargs, sum(map(len, prompts)))
+        if run is not None:
+            run.span.input = self._content(prompts[0] if len(prompts) == 1 else prompts)
+            if self._judge.active and not run.unjudged:
+                self._stop_if_blocked(run, prompts, Scope.INPUT, roles=["user"] * len(prompts))
+
+    @observed
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
+        """A chunk of a streamed answer is here."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        if run.stream is None and self._judge.active and not run.unjudged:
+            self._judge.streaming_begins(run.span)
+        text = token if isinstance(token, str) else "".join(map(convert.block_text, token or ()))
+        calls.take_chunk(run, text, chunk, limit_chars=self._limit_chars)
+
+    @observed
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """An event of a v3 stream; tokens come through ``on_llm_new_token`` as well."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.streamed = True
+
+    @observed
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """A model answered."""
+        run = self._runs.end(run_id)
+        if run is None:
+            return
+        generations: Sequence[Generation] = response.generations[0] if response.generations else ()
+        span = run.span
+        try:
+            span.llm = calls.ended(run, generations, response)
+        except Exception as error:  # noqa: BLE001 - a provider's odd answer must not cost the row
+            fault("langchain.calls", error)
+        span.output = self._content(convert.output_of(generations)) if generations else None
+        if run.trace.ended_ns is not None:
+            span.attributes["completed_after_close"] = True
+        if self._judge.active and not run.unjudged:
+            texts = [getattr(generation, "text", "") for generation in generations]
+            self._stop_if_blocked(run, texts, Scope.OUTPUT, stoppable=run.stream is None, ended=True)
+        self._end(run, SpanStatus.OK)
+
+    @observed
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, response: Any = None, **kwargs: Any) -> None:
+        """A model call failed, was cancelled or blocked."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        for mate in self._runs.batch_mates(run):
+            mate.doomed = True
+        partial = response.generations[0] if isinstance(response, LLMResult) and response.generations else ()
+        self._cut_off(run, partial, response if partial else None)
+        self._fail(run_id, error)
+
+    # -- tools, retrievers, events ------------------------------------------------------------------------------------
+
+    @observed
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A tool begins."""
+        name = kwargs.get("name") or _class_name(serialized) or "tool"
+        run = self._runs.begin(SpanKind.TOOL, name, run_id, parent_run_id, tags, metadata)
+        if run is None:
+            return
+        given = input_str if inputs is None else inputs
+        run.span.input = self._content(given)
+        if kwargs.get("tool_call_id"):
+            run.span.attributes["tool_call_id"] = kwargs["tool_call_id"]
+        if self._judge.active and not (metadata and metadata.get(convert.GOVERNED)):
+            text = given if isinstance(given, str) else orjson.dumps(self._judge.data(given)).decode()
+            self._stop_if_blocked(run, [text], Scope.TOOL_ARGS, tool=name)
+
+    @observed
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """A tool returned."""
+        run = self._runs.end(run_id)
+        if run is None:
+            return
+        run.span.output = self._content(output)
+        failed = getattr(output, "status", None) == "error"
+        if self._judge.active and not run.metadata.get(convert.GOVERNED):
+            text = convert.text_of(output) if isinstance(output, BaseMessage) else _text(output, self._judge.data)
+            self._stop_if_blocked(run, [text], Scope.TOOL_RESULT, tool=run.name, ended=True)
+        self._end(run, SpanStatus.ERROR if failed else SpanStatus.OK)
+
+    @observed
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """A tool failed or paused."""
+        self._fail(run_id, error)
+
+    @observed
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A search begins."""
+        name = kwargs.get("name") or _class_name(serialized) or "retriever"
+        # A retriever around another one returns a choice of what that one found.
+        kind = SpanKind.RERANKER if "Compression" in name or "Rerank" in name else SpanKind.RETRIEVER
+        run = self._runs.begin(kind, name, run_id, parent_run_id, tags, metadata)
+        if run is not None:
+            run.span.input = self._content(query)
+
+    @observed
+    def on_retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **kwargs: Any) -> None:
+        """A search returned."""
+        run = self._runs.end(run_id)
+        if run is None:
+            return
+        run.span.output = self._content(list(documents))
+        run.span.retrieval = convert.retrieval(documents, run.span.context.versions.get("index"))
+        if self._judge.active:
+            texts = [str(getattr(document, "page_content", document)) for document in documents]
+            self._stop_if_blocked(run, texts, Scope.RETRIEVAL, ended=True)
+        self._end(run, SpanStatus.OK)
+
+    @observed
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """A search failed."""
+        self._fail(run_id, error)
+
+    @observed
+    def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """The application dispatched an event."""
+        run = self._runs.get(run_id)
+        span = self.governance.recorder.start(SpanKind.EVENT, name, parent=None if run is None else run.span)
+        span.framework = "langchain"
+        if run is not None:
+            span.context = run.span.context
+        span.input = self._content(data)
+        span.end()
+
+    @observed
+    def on_retry(self, retry_state: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """A model integration tries again inside one call."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.span.attributes["retries"] = getattr(retry_state, "attempt_number", None)
+
+    # -- graph events; LangGraph calls them once the class inherits its marker ----------------------------------------
+
+    @observed
+    def on_interrupt(self, event: Any) -> None:
+        """A graph paused."""
+        run = None if event.run_id is None else self._runs.get(event.run_id)
+        if run is not None:
+            run.span.attributes["interrupts"] = _interrupts(event.interrupts)
+            run.span.attributes["checkpoint_id"] = event.checkpoint_id
+
+    @observed
+    def on_resume(self, event: Any) -> None:
+        """A graph goes on from where it paused."""
+        run = None if event.run_id is None else self._runs.get(event.run_id)
+        if run is not None:
+            run.span.attributes["resumed_checkpoint_id"] = event.checkpoint_id
+
+    # -- inner steps --------------------------------------------------------------------------------------------------
+
+    def _begin_call(
+        self,
+        serialized: Mapping[str, Any] | None,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        tags: list[str] | None,
+        metadata: dict[str, Any] | None,
+        kwargs: Mapping[str, Any],
+        input_chars: int,
+    ) -> Run | None:
+        name = kwargs.get("name") or _class_name(serialized) or "model"
+        run = self._runs.begin(SpanKind.LLM, name, run_id, parent_run_id, tags, metadata)
+        if run is None:
+            return None
+        run.invocation = kwargs.get("invocation_params") or {}
+        run.unjudged = bool(metadata and metadata.get(convert.GOVERNED))
+        if (kwargs.get("batch_size") or 1) > 1:
+            run.batch = _batch_of(kwargs)
+        run.span.llm = calls.started(run, input_chars=input_chars)
+        return run
+
+    def _content(self, value: object) -> Content:
+        try:
+            return self._encoder.encode(str(value) if isinstance(value, str) else value)
+        except Exception as error:  # noqa: BLE001 - an object of the application may raise anything when read
+            fault("langchain.content", error)
+            return Content(text=f"<unreadable {type(value).__name__}>", length=0)
+
+    def _stop_if_blocked(
+        self,
+        run: Run,
+        texts: Sequence[str],
+        scope: Scope,
+        *,
+        roles: Sequence[str] = (),
+        tool: str | None = None,
+        stoppable: bool = True,
+        ended: bool = False,
+    ) -> None:
+        """Ask the policies; where they block, end the run and raise.
+
+        Raises:
+            PolicyViolation: A policy blocks and the call can still be stopped.
+        """
+        violation = self._judge(run.span, texts, scope, roles=roles, tool=tool, stoppable=stoppable)
+        if violation is None:
+            return
+        if ended or self._runs.end(run.run_id) is not None:
+            # LangChain reports no end of a run whose start was refused.
+            run.span.fail(violation)
+            self._after(run)
+        raise violation
+
+    def _fail(self, run_id: UUID, error: BaseException) -> None:
+        run = self._runs.end(run_id)
+        if run is None:
+            return
+        interrupts = getattr(error, "args", ())
+        if interrupts and any(cls.__name__ == "GraphBubbleUp" for cls in type(error).__mro__):
+            run.span.attributes["interrupts"] = _interrupts(interrupts[0])
+        span = run.span
+        span.fail(error)
+        self._after(run)
+        # The tasks under a cancelled one are cancelled with it, and LangChain reports nothing for models among them.
+        if run.trace.ended_ns is not None and type(error).__name__ == "CancelledError":
+            self._close(list(run.trace.open.values()), SpanStatus.CANCELLED)
+
+    def _end(self, run: Run, status: SpanStatus) -> None:
+        run.span.end(status)
+        self._after(run)
+
+    @staticmethod
+    def _after(run: Run) -> None:
+        """Let go of what was written: the run itself is remembered for late children."""
+        span = run.span
+        span.input = span.output = span.retrieval = None
+        span.attributes = {}
+
+    def _cut_off(self, run: Run, generations: Sequence[Generation] = (), response: LLMResult | None = None) -> None:
+        """Fill in what is known of a call that did not end by itself."""
+        span = run.span
+        span.llm = calls.ended(run, generations, response, failed=True)
+        if generations:
+            span.output = self._content(convert.output_of(generations))
+        elif run.stream:
+            span.output = self._content("".join(run.stream))
+
+    def _sweep(self, *, final: bool) -> None:
+        """End what LangChain will not end; called now and then, and with ``final`` when the W&B run ends."""
+        age_ns = int(self.governance.settings.abandon_after_s * _NS_PER_S)
+        self._abandon(itertools.chain(self._runs.left(final=final), self._runs.older_than(age_ns)))
+
+    def _abandon(self, runs: Any) -> None:
+        self._close(runs, SpanStatus.ABANDONED)
+
+    def _close(self, runs: Any, status: SpanStatus) -> None:
+        # Children before their root, as in a trace that ended well.
+        for run in sorted(runs, key=lambda item: -item.span.start_monotonic_ns):
+            if self._runs.end(run.run_id) is None:
+                continue
+            if run.span.kind is SpanKind.LLM:
+                self._cut_off(run)
+            self._end(run, status)
+
+
+def _class_name(serialized: Mapping[str, Any] | None) -> str | None:
+    if not serialized:
+        return None
+    name = serialized.get("name")
+    if name:
+        return str(name)
+    path = serialized.get("id")
+    return str(path[-1]) if path else None
+
+
+def _chain_kind(name: str, metadata: Mapping[str, Any] | None) -> SpanKind:
+    if name == "AgentExecutor":
+        return SpanKind.AGENT
+    if metadata and metadata.get("ls_integration") == "langchain_create_agent" and "langgraph_node" not in metadata:
+        return SpanKind.AGENT
+    return SpanKind.CHAIN
+
+
+def _interrupts(given: object) -> object:
+    """Payloads of interrupts, without LangGraph's classes."""
+    if isinstance(given, list | tuple):
+        return [{"id": getattr(item, "id", None), "value": getattr(item, "value", item)} for item in given]
+    return given
+
+
+def _text(value: object, data: Callable[[object], object]) -> str:
+    return str(value) if isinstance(value, str) else orjson.dumps(data(value)).decode()
+
+
+def _batch_of(kwargs: Mapping[str, Any]) -> tuple[int, int]:
+    """The same number for all calls of one batch: LangChain gives each of them the same parameters object."""
+    return id(kwargs.get("invocation_params")), kwargs["batch_size"]
+
+
+def _restored(number: int, identity: int, rebuild: tuple[Any, ...]) -> GovernanceCallbackHandler:
+    """The handler itself in the process it comes from; in another process one like it, on the run that is active there."""
+    known = _handlers.get(number)
+    if known is not None and id(known) == identity:
+        return known
+    policy, prices, settings, strict = rebuild
+    return GovernanceCallbackHandler(policy=policy, prices=prices, settings=settings, strict=strict)
+
+
+_graph_classes: dict[type, type] = {}
+_graph_lock = threading.Lock()
+
+
+def _hear_graph_events(handler: GovernanceCallbackHandler) -> None:
+    """Make the handler one that LangGraph tells of interrupts; importing LangGraph before it is used takes a second."""
+    from langgraph.callbacks import GraphCallbackHandler
+
+    cls = type(handler)
+    if isinstance(handler, GraphCallbackHandler):
+        return
+    with _graph_lock:
+        if cls not in _graph_classes:
+            _graph_classes[cls] = type(cls.__name__, (cls, GraphCallbackHandler), {"__module__": cls.__module__})
+    handler.__class__ = _graph_classes[cls]

@@ -1,0 +1,243 @@
+"""What is open: one entry per LangChain run between its start and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+from wandb_governance.tracing.context import CallContext
+from wandb_governance.tracing.recorder import OpenSpan, Recorder
+from wandb_governance.tracing.span import SpanKind
+from wandb_governance_langchain import convert
+
+_FALLBACKS = "RunnableWithFallbacks"
+_RETRY_TAG = "retry:attempt:"
+_ENDED_KEPT = 1_024
+"""Ended steps that a late child can still find its trace by."""
+_GRACE_NS = 30_000_000_000
+"""How long children may go on after their root ended."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Trace:
+    """One top-level call and what is open in it."""
+
+    __slots__ = ("ended_ns", "fallbacks", "open", "trace_id")
+
+    def __init__(self, trace_id: str) -> None:
+        self.trace_id = trace_id
+        self.open: dict[UUID, Run] = {}
+        self.ended_ns: int | None = None
+        """When the root ended, on the monotonic clock."""
+        self.fallbacks = False
+        """Whether a fallback ran in it: then the parents that LangChain reports may be wrong."""
+
+
+class Run:
+    """One open LangChain run. Not a value: it belongs to the handler until its end."""
+
+    __slots__ = (
+        "attempt", "attempts", "base", "batch", "chunk_usage", "doomed", "invocation", "metadata", "name", "parent",
+        "parent_run_id", "prompt", "run_id", "seen_chars", "span", "stream", "streamed", "trace", "unjudged",
+    )  # fmt: skip
+
+    def __init__(self, run_id: UUID, parent: Run | None, trace: Trace, span: OpenSpan, name: str) -> None:
+        self.run_id = run_id
+        self.parent = parent
+        self.parent_run_id = None if parent is None else parent.run_id
+        self.trace = trace
+        self.span = span
+        self.name = name
+        self.base: CallContext = span.context
+        self.metadata: Mapping[str, Any] = _NOTHING
+        self.invocation: Mapping[str, Any] = _NOTHING
+        self.attempt: int | None = None if parent is None else parent.attempt
+        self.attempts: int | None = None
+        """How many attempts have begun, where this is a fallback."""
+        self.batch: tuple[int, int] | None = None
+        """Number and size of the batch it was started with."""
+        self.doomed = False
+        """Another call of its batch failed, so that nothing may ever end it."""
+        self.stream: list[str] | None = None
+        """Streamed text so far."""
+        self.seen_chars = 0
+        self.streamed = False
+        """Whether v3 stream events came: such a stream reports nothing when it is dropped."""
+        self.chunk_usage: dict[str, Any] | None = None
+        self.prompt: tuple[str | None, str | None] | None = None
+        self.unjudged = False
+        """A governed model judges it itself."""
+
+
+class OpenRuns:
+    """Every open run of a handler. Safe from any thread: each step is one atomic operation of a dict."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._runs: dict[UUID, Run] = {}
+        self._ended: dict[UUID, Run] = {}
+        self._orphaned: dict[str, Trace] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def get(self, run_id: UUID) -> Run | None:
+        """The run, while it is open."""
+        return self._runs.get(run_id)
+
+    def begin(
+        self,
+        kind: SpanKind,
+        name: str,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        tags: list[str] | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> Run | None:
+        """Open a run; None where it is open already, as with one handler in two places."""
+        if run_id in self._runs:
+            return None
+        parent, trace = self._place(run_id, parent_run_id)
+        span = self._recorder.start(
+            kind,
+            name,
+            span_id=str(run_id),
+            trace_id=trace.trace_id,
+            parent_id=None if parent is None else parent.span.span_id,
+        )
+        span.framework = "langchain"
+        run = Run(run_id, parent, trace, span, name)
+        if parent is not None:
+            self._inherit(run, parent)
+        if tags:
+            self._tag(run, tags)
+        if metadata:
+            self._describe(run, metadata)
+        if name == _FALLBACKS:
+            run.attempts = 0
+            trace.fallbacks = True
+        self._runs[run_id] = run
+        trace.open[run_id] = run
+        return run
+
+    def end(self, run_id: UUID) -> Run | None:
+        """Close a run for good; None where it is not open, as for a second end."""
+        run = self._runs.pop(run_id, None)
+        if run is None:
+            return None
+        trace = run.trace
+        trace.open.pop(run_id, None)
+        if run.parent is None and trace.open:
+            trace.ended_ns = self._recorder.clock.monotonic_ns()
+            self._orphaned[trace.trace_id] = trace
+        if run.span.kind is not SpanKind.LLM:
+            self._remember(run)
+        return run
+
+    def left(self, *, final: bool) -> Iterator[Run]:
+        """Open runs that nothing will end: all of them where the W&B run ends, else what is known to be lost."""
+        now = self._recorder.clock.monotonic_ns()
+        for key, trace in list(self._orphaned.items()):
+            if not trace.open:
+                self._orphaned.pop(key, None)
+            elif trace.ended_ns is not None and now - trace.ended_ns > _GRACE_NS:
+                yield from list(trace.open.values())
+        for run in list(self._runs.values()):
+            if final or run.doomed:
+                yield run
+
+    def older_than(self, age_ns: int) -> Iterator[Run]:
+        """Open runs that began more than ``age_ns`` ago."""
+        limit = self._recorder.clock.monotonic_ns() - age_ns
+        return (run for run in list(self._runs.values()) if run.span.start_monotonic_ns < limit)
+
+    def streamed(self) -> Iterator[Run]:
+        """Open runs of v3 streams."""
+        return (run for run in list(self._runs.values()) if run.streamed)
+
+    def batch_mates(self, run: Run) -> Iterator[Run]:
+        """Open runs that one call of ``generate`` began together with ``run``."""
+        if run.batch is None:
+            return iter(())
+        return (mate for mate in list(self._runs.values()) if mate.batch == run.batch)
+
+    def _place(self, run_id: UUID, parent_run_id: UUID | None) -> tuple[Run | None, Trace]:
+        parent = None if parent_run_id is None else self._runs.get(parent_run_id)
+        if parent is None or parent.trace.fallbacks:
+            parent = self._ambient(run_id, parent_run_id) or parent
+        if parent is None and parent_run_id is not None:
+            parent = self._ended.get(parent_run_id)
+        if parent is not None:
+            return parent, parent.trace
+        # Under a parent that was never seen, as when the handler is on the model alone, siblings still share a trace.
+        return None, Trace((parent_run_id or run_id).hex)
+
+    def _ambient(self, run_id: UUID, parent_run_id: UUID | None) -> Run | None:
+        """The fallback that is running here: it gives its attempts its own parent (langchain issue 36072)."""
+        config = var_child_runnable_config.get()
+        manager = None if config is None else config.get("callbacks")
+        ambient_id = getattr(manager, "parent_run_id", None)
+        if ambient_id is None or ambient_id == run_id:
+            return None
+        ambient = self._runs.get(ambient_id)
+        if ambient is None or parent_run_id is None:
+            return ambient
+        return ambient if ambient.attempts is not None and ambient.parent_run_id == parent_run_id else None
+
+    def _inherit(self, run: Run, parent: Run) -> None:
+        span = run.span
+        if run.base is parent.base:
+            span.context = parent.span.context
+        if parent.attempts is not None:
+            parent.attempts += 1
+            run.attempt = parent.attempts
+        elif parent.name == run.name:
+            # A retry bears the name of what it retries; later attempts carry a tag.
+            run.attempt = 1
+        if span.prompt_name is None:
+            span.prompt_name, span.prompt_version = parent.span.prompt_name, parent.span.prompt_version
+        if span.prompt_name is None and parent.prompt is not None:
+            span.prompt_name, span.prompt_version = parent.prompt
+
+    def _tag(self, run: Run, tags: list[str]) -> None:
+        span = run.span
+        kept = convert.user_tags(tags)
+        if kept:
+            span.tags = (*span.tags, *(tag for tag in kept if tag not in span.tags))
+        for tag in tags:
+            if tag.startswith(_RETRY_TAG) and tag[len(_RETRY_TAG) :].isdigit():
+                run.attempt = int(tag[len(_RETRY_TAG) :])
+
+    def _describe(self, run: Run, metadata: Mapping[str, Any]) -> None:
+        run.metadata = metadata
+        span = run.span
+        found = convert.facts(metadata, _NOTHING if run.parent is None else run.parent.metadata)
+        if found:
+            span.attributes.update(found)
+        who = convert.identity(metadata)
+        if who is None:
+            return
+        context = span.context
+        if (who.user and context.user is None) or (who.session and context.session is None):
+            span.context = replace(
+                context, user=context.user or who.user, session=context.session or who.session
+            )
+        span.prompt_name = span.prompt_name or who.prompt_name
+        span.prompt_version = span.prompt_version or who.prompt_version
+        if who.tags:
+            span.tags = tuple(dict.fromkeys((*span.tags, *who.tags)))
+
+    def _remember(self, run: Run) -> None:
+        run.parent, run.metadata = None, _NOTHING
+        ended = self._ended
+        ended[run.run_id] = run
+        if len(ended) > _ENDED_KEPT:
+            try:
+                ended.pop(next(iter(ended)), None)
+            except (RuntimeError, StopIteration):
+                return  # Another thread is at it.
+
