@@ -25,14 +25,14 @@ MINILM_TABLE = [
 ]
 
 
-def omega(corpus: Corpus, questions: QuestionSet, splitter: Splitter, *, as_published: bool) -> str:
+def omega(corpus: Corpus, questions: QuestionSet, splitter: Splitter, *, touching: bool) -> str:
     chunks = {
         document.id: tuple(np.array(spans, dtype=np.int64).T)
         for document in corpus.documents
         if (spans := splitter.spans(document.text))
     }
     scores = [
-        100 * precision_omega([(g.doc, g.start, g.end) for g in q.gold], chunks, as_published=as_published)
+        100 * precision_omega([(g.doc, g.start, g.end) for g in q.gold], chunks, touching=touching)
         for q in questions.questions
     ]
     return f"{np.mean(scores):.1f} ± {np.std(scores):.1f}"
@@ -44,7 +44,7 @@ def test_openai_table_comes_out_to_the_last_digit(
 ) -> None:
     """All eight Recursive and TokenText rows of the report (cl100k tokens)."""
     splitter = SearchedSplitter(make_splitter(name, size=size, overlap=overlap, tokenizer="cl100k_base"))
-    assert omega(chroma_corpus, chroma_questions, splitter, as_published=True) == published
+    assert omega(chroma_corpus, chroma_questions, splitter, touching=True) == published
 
 
 @pytest.mark.parametrize(("name", "size", "overlap", "published"), MINILM_TABLE)
@@ -53,7 +53,7 @@ def test_minilm_table_comes_out_with_wordpieces_and_special_tokens(
 ) -> None:
     """The Recursive rows of the MiniLM table count wordpieces and two special tokens; their spans are the true ones."""
     splitter = make_splitter(name, size=size, overlap=overlap, tokenizer="minilm+special")
-    assert omega(chroma_corpus, chroma_questions, splitter, as_published=True) == published
+    assert omega(chroma_corpus, chroma_questions, splitter, touching=True) == published
 
 
 def test_searching_for_a_chunk_misplaces_repeated_text(chroma_corpus: Corpus) -> None:

@@ -83,7 +83,7 @@ def span_scores(gold: Sequence[DocSpan], retrieved: Sequence[DocSpan]) -> dict[s
 
 
 def precision_omega(
-    gold: Sequence[DocSpan], chunks: Mapping[str, tuple[IntArray, IntArray]], *, as_published: bool = False
+    gold: Sequence[DocSpan], chunks: Mapping[str, tuple[IntArray, IntArray]], *, touching: bool = False
 ) -> float:
     """Precision if retrieval were perfect: every chunk that touches an excerpt and no other.
 
@@ -93,21 +93,21 @@ def precision_omega(
     Args:
         gold: Excerpts, at least one.
         chunks: All chunks by document: starts and ends, each of shape (n_chunks,).
-        as_published: Count a chunk that only touches an excerpt's end, as the published evaluator does.
+        touching: Count a chunk that only touches an excerpt's end, as the published evaluator does.
 
     Source:
         Smith and Troynikov, Evaluating Chunking Strategies for Retrieval, Chroma technical report, July 2024.
     """
     shared = total = 0
     for doc, spans in _by_document(gold).items():
-        touching: list[Span] = []
+        met: list[Span] = []
         if doc in chunks:
             starts, ends = chunks[doc]
             for start, end in spans:
-                meets = (starts <= end) & (ends >= start) if as_published else (starts < end) & (ends > start)
+                meets = (starts <= end) & (ends >= start) if touching else (starts < end) & (ends > start)
                 hits = np.nonzero(meets)[0]
-                touching.extend(zip(starts[hits].tolist(), ends[hits].tolist(), strict=True))
-        covered = union(touching)
+                met.extend(zip(starts[hits].tolist(), ends[hits].tolist(), strict=True))
+        covered = union(met)
         common = overlap(spans, covered)
         shared += common
         total += measure(covered) + measure(spans) - common
@@ -131,7 +131,7 @@ def ranking_scores(grades: Mapping[str, float], ranked: Sequence[str]) -> dict[s
         SweepError: No document is relevant.
 
     Source:
-        Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002; the gain of Burges et al., 2005.
+        Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002; gain: Burges et al., 2005.
     """
     relevant = {doc: grade for doc, grade in grades.items() if grade > 0}
     if not relevant:

@@ -99,8 +99,9 @@ def load_questions(path: str | Path, corpus: Corpus, *, gold_offsets: Repair = "
     """Read questions and check every gold excerpt against the corpus.
 
     ``.jsonl``: one object a line with ``question`` and any of ``id``, ``gold`` (list of ``doc``, ``start``, ``end``,
-    ``text``), ``answers``, ``documents`` (ids, or id to grade). ``.csv``: ``question``, ``references`` (JSON list of ``content``,
-    ``start_index``, ``end_index``) and ``corpus_id``, as in Chroma's chunking evaluation. ``.json``: SQuAD 2.
+    ``text``), ``answers``, ``documents`` (ids, or id to grade). ``.csv``: ``question``, ``references`` (JSON list of
+    ``content``, ``start_index``, ``end_index``) and ``corpus_id``, as in Chroma's chunking evaluation.
+    ``.json``: SQuAD 2.
 
     Args:
         path: The file.
