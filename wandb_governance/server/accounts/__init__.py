@@ -1,0 +1,1 @@
+"""Users, keys, entities, teams and the organisation."""

@@ -1,0 +1,1 @@
+"""Projects; a registry is one whose name begins with ``wandb-registry-``."""

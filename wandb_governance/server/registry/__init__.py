@@ -1,0 +1,1 @@
+"""The Registry: registries are projects of the organisation's entity, their collections are portfolios."""

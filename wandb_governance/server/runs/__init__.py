@@ -1,0 +1,1 @@
+"""Runs: config, summary, history, console, files, resume, rewind, stop, crash detection."""
