@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from wandb_governance.backend.base import RunPort
     from wandb_governance.policy.engine import PolicyEngine
+    from wandb_governance.policy.rule import RuleContext
     from wandb_governance.policy.verdict import Action, Decision, Scope, Verdict
     from wandb_governance.tracing.span import Span
 
@@ -165,38 +166,42 @@ class Governance:
         """
         if self.engine is None or not texts:
             return None
-        from wandb_governance.policy.rule import RuleContext
-
-        call, context = span.llm, span.context
         try:
-            rule_context = RuleContext(
-                scope=scope,
-                provider=None if call is None else call.provider,
-                model=None if call is None else call.request_model,
-                tool=tool,
-                user=self.recorder.pseudonym(context.user),
-                session=self.recorder.pseudonym(context.session),
-                team=context.team,
-                roles=context.roles,
-            )
-            decisions = tuple(self.engine.evaluate_many(texts, rule_context))
+            decisions = tuple(self.engine.evaluate_many(texts, self.rule_context(span, scope, tool=tool)))
         except Exception as error:  # noqa: BLE001 - a fault of the engine must not let a call through
             fault("policy.engine", error)
             if not self.engine.blocks_on(scope):
                 return None
             reasons = (f"the policy engine failed with {type(error).__name__}",)
             return Judgement(decisions=(), violation=PolicyViolation(policy="engine", scope=scope, reasons=reasons))
-        effective = {"redact": enforced, "escalate": stoppable, "block": stoppable}
-        return self._judged(span, decisions, scope, effective=effective)
+        return self.record(span, decisions, scope, enforced=enforced)
 
-    def _judged(
-        self, span: OpenSpan, decisions: tuple[Decision, ...], scope: Scope, *, effective: Mapping[str, bool]
+    def rule_context(self, span: OpenSpan, scope: Scope, *, tool: str | None = None) -> RuleContext:
+        """What the rules may know of a call besides its text."""
+        from wandb_governance.policy.rule import RuleContext
+
+        call, context = span.llm, span.context
+        return RuleContext(
+            scope=scope,
+            provider=None if call is None else call.provider,
+            model=None if call is None else call.request_model,
+            tool=tool,
+            user=self.recorder.pseudonym(context.user),
+            session=self.recorder.pseudonym(context.session),
+            team=context.team,
+            roles=context.roles,
+        )
+
+    def record(
+        self, span: OpenSpan, decisions: Sequence[Decision], scope: Scope, *, enforced: bool = True
     ) -> Judgement:
-        merged = _merge(decisions)
-        ids = []
+        """Write the verdicts of a call down, one per policy over all of its texts, and join them to its span.
+
+        For decisions that were made elsewhere, such as by a ``StreamRedactor``; ``judge`` does it itself.
+        """
+        ids: list[str] = []
         violation = None
-        strictest = span.verdict
-        for verdict in merged:
+        for verdict in _merge(decisions):
             verdict_id = self.recorder.ids.span_id()
             ids.append(verdict_id)
             self.session.write_record(
@@ -204,38 +209,18 @@ class Governance:
                     verdict,
                     verdict_id,
                     span,
-                    decisions[0].policy_digest,
-                    self.recorder.clock.now_ns(),
-                    effective=effective,
+                    digest=decisions[0].policy_digest,
+                    time_ns=self.recorder.clock.now_ns(),
+                    enforced=enforced,
                 )
             )
-            strictest = _stricter(strictest, verdict.effective)
+            span.verdict = _stricter(span.verdict, verdict.effective)
             if violation is None and verdict.effective == "block":
-                reasons = tuple(dict.fromkeys(_reason(verdict)))
-                violation = PolicyViolation(policy=verdict.policy, scope=scope, reasons=reasons, verdict_id=verdict_id)
-        span.verdict = strictest
+                violation = PolicyViolation(
+                    policy=verdict.policy, scope=scope, reasons=_reasons(verdict), verdict_id=verdict_id
+                )
         span.policies = (*span.policies, *ids)
-        return Judgement(decisions=decisions, violation=violation)
-
-    def on_sweep(self, sweep: Callable[..., None]) -> None:
-        """Call ``sweep(final=…)`` at every look of the export thread, and with True before the run ends.
-
-        Args:
-            sweep: A method that ends spans nothing else will end; its object is not kept alive.
-        """
-        self._sweeps.append(weakref.WeakMethod(sweep))
-
-    def sweep(self, *, final: bool) -> None:
-        """Let the adapters end spans that nothing else will end."""
-        for known in list(self._sweeps):
-            method = known()
-            if method is None:
-                self._sweeps.remove(known)
-                continue
-            try:
-                method(final=final)
-            except Exception as error:  # noqa: BLE001 - on the export thread, which must go on
-                fault("runtime.sweep", error)
+        return Judgement(decisions=tuple(decisions), violation=violation)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Bring everything recorded so far to W&B.
@@ -299,12 +284,11 @@ def _stricter(known: str | None, action: Action) -> str:
     return str(action if known is None else max(Action(known), action, key=lambda item: item.severity))
 
 
-def _reason(verdict: Verdict) -> list[str]:
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
     if verdict.failure is not None:
-        return [verdict.failure]
-    return [found.explanation or f"{found.entity} found by {found.rule}" for found in verdict.findings] or [
-        "the policy says so"
-    ]
+        return (verdict.failure,)
+    told = (found.explanation or f"{found.entity} found by {found.rule}" for found in verdict.findings)
+    return tuple(dict.fromkeys(told)) or ("the policy says so",)
 
 
 def _verdict_record(
