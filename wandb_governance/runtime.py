@@ -174,7 +174,7 @@ class Governance:
                 return None
             reasons = (f"the policy engine failed with {type(error).__name__}",)
             return Judgement(decisions=(), violation=PolicyViolation(policy="engine", scope=scope, reasons=reasons))
-        return self.record(span, decisions, scope, enforced=enforced)
+        return self.record(span, decisions, scope, enforced=enforced, stoppable=stoppable)
 
     def rule_context(self, span: OpenSpan, scope: Scope, *, tool: str | None = None) -> RuleContext:
         """What the rules may know of a call besides its text."""
@@ -193,12 +193,19 @@ class Governance:
         )
 
     def record(
-        self, span: OpenSpan, decisions: Sequence[Decision], scope: Scope, *, enforced: bool = True
+        self,
+        span: OpenSpan,
+        decisions: Sequence[Decision],
+        scope: Scope,
+        *,
+        enforced: bool = True,
+        stoppable: bool = True,
     ) -> Judgement:
         """Write the verdicts of a call down, one per policy over all of its texts, and join them to its span.
 
         For decisions that were made elsewhere, such as by a ``StreamRedactor``; ``judge`` does it itself.
         """
+        effective = {"redact": enforced, "escalate": stoppable, "block": stoppable}
         ids: list[str] = []
         violation = None
         for verdict in _merge(decisions):
@@ -211,7 +218,7 @@ class Governance:
                     span,
                     digest=decisions[0].policy_digest,
                     time_ns=self.recorder.clock.now_ns(),
-                    enforced=enforced,
+                    effective={"redact": enforced, "escalate": stoppable, "block": stoppable},
                 )
             )
             span.verdict = _stricter(span.verdict, verdict.effective)
@@ -221,6 +228,46 @@ class Governance:
                 )
         span.policies = (*span.policies, *ids)
         return Judgement(decisions=tuple(decisions), violation=violation)
+
+    def on_sweep(self, sweep: Callable[..., None]) -> None:
+        """Call ``sweep(final=…)`` at every look of the export thread, and with True before the run ends.
+
+        Args:
+            sweep: A method that ends spans nothing else will end; its object is not kept alive.
+        """
+        self._sweeps.append(weakref.WeakMethod(sweep))
+
+    def sweep(self, *, final: bool) -> None:
+        """Let the adapters end spans that nothing else will end."""
+        for known in list(self._sweeps):
+            method = known()
+            if method is None:
+                self._sweeps.remove(known)
+                continue
+            try:
+                method(final=final)
+            except Exception as error:  # noqa: BLE001 - on the export thread, which must go on
+                fault("runtime.sweep", error)
+
+    def on_sweep(self, sweep: Callable[..., None]) -> None:
+        """Call ``sweep(final=…)`` at every look of the export thread, and with True before the run ends.
+
+        Args:
+            sweep: A method that ends spans nothing else will end; its object is not kept alive.
+        """
+        self._sweeps.append(weakref.WeakMethod(sweep))
+
+    def sweep(self, *, final: bool) -> None:
+        """Let the adapters end spans that nothing else will end."""
+        for known in list(self._sweeps):
+            method = known()
+            if method is None:
+                self._sweeps.remove(known)
+                continue
+            try:
+                method(final=final)
+            except Exception as error:  # noqa: BLE001 - on the export thread, which must go on
+                fault("runtime.sweep", error)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Bring everything recorded so far to W&B.
@@ -292,7 +339,7 @@ def _reasons(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _verdict_record(
-    verdict: Verdict, verdict_id: str, span: OpenSpan, digest: str, time_ns: int, *, effective: Mapping[str, bool]
+    verdict: Verdict, verdict_id: str, span: OpenSpan, *, digest: str, time_ns: int, effective: Mapping[str, bool]
 ) -> dict[str, Any]:
     return {
         "type": "verdict",
