@@ -224,7 +224,7 @@ def make_verdict(
     if failure is not None:
         action = Action.BLOCK if link.fail_closed else Action.ALLOW
     else:
-        action = link.action if findings else Action.ALLOW
+        action = _action_of(link, findings) if findings else Action.ALLOW
     return Verdict(
         policy=link.name,
         policy_version=link.rule.version,
@@ -251,6 +251,11 @@ def conclude(text: str, verdicts: Sequence[Verdict], links: Sequence[Link], *, d
         text=redact(text, found) if found else text,
         policy_digest=digest,
     )
+
+
+def _action_of(link: Link, findings: tuple[Finding, ...]) -> Action:
+    soften = getattr(link.rule, "action_of", None)
+    return link.action if soften is None else soften(findings, link.action)
 
 
 def _may_stop(link: Link) -> bool:

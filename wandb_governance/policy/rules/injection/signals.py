@@ -1,0 +1,119 @@
+"""Signals of a stretch of text that n-grams do not see: shapes of phrases, style, length, disguise."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from wandb_governance.policy.normalize import Encoding, Mark
+from wandb_governance.policy.rules.injection.patterns import find_shapes, shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+FloatArray = npt.NDArray[np.float32]
+
+_WORD = re.compile(r"\w+")
+_CAPS = re.compile(r"\b[A-Z]{3,}\b")
+_YOU = re.compile(r"\b(?:you|your|yourself|you're|du|dein\w*|tu|vous|usted|ты|твой|你)\b", re.IGNORECASE)
+_ME = re.compile(r"\b(?:i|my|me|we|our|us|ich|mein\w*)\b", re.IGNORECASE)
+_MODAL = re.compile(r"\b(?:must|shall|will|should|always|never|cannot|can't|don't|not)\b", re.IGNORECASE)
+_POLITE = re.compile(r"\b(?:please|could you|can you|would you|thanks|thank you)\b", re.IGNORECASE)
+_DOCUMENT = re.compile(r"(?:^|\n|\")\W*(?:subject|from|to|date|dear|hi|hello|regards|best|content|title|body)\b", re.IGNORECASE)
+_LINK = re.compile(r"https?:|www\.|@\w+\.\w+")
+_ANSWER = re.compile(r"\b(?:response|reply|answer|output|responses|replies|answers)\b", re.IGNORECASE)
+_REFERENCE = re.compile(
+    r"\b(?:the following|this (?:text|e-?mail|article|paragraph|code)|below|attached|the (?:text|passage|document))\b",
+    re.IGNORECASE,
+)
+_IMPERATIVE = re.compile(
+    r"(?:^|[.!?:;\n]\s*|\b(?:and|then|also|now|please) )(?:ignore|forget|disregard|say|print|write|tell|give|show|repeat|reveal|output|"
+    r"add|include|insert|provide|use|replace|translate|describe|explain|list|make|create|send|call|act|pretend|respond|answer|reply|"
+    r"start|stop|let|do|be|become|imagine|convert|modify|rewrite|summari[sz]e|draft|compose|develop|enhance|integrate|remove|change)\b",
+    re.IGNORECASE,
+)
+_BLOCKS = {Encoding.BASE64, Encoding.BASE32, Encoding.HEX, Encoding.BINARY, Encoding.ROT13}
+_ESCAPES = {Encoding.PERCENT, Encoding.HTML, Encoding.ESCAPES}
+
+STYLE_NAMES = (
+    "length", "lines", "capitals", "exclamations", "questions", "final_question", "quotes", "digits", "foreign", "punctuation",
+    "repetition", "you", "me", "modals", "polite", "document", "link", "answer", "reference", "imperatives", "colons",
+)  # fmt: skip
+CONTEXT_NAMES = (*(f"mark_{mark.value}" for mark in Mark), "encoded_block", "escapes", "disguised")
+
+
+def signal_names() -> tuple[str, ...]:
+    """Names of the columns, in order."""
+    return (*(f"shape_{shape.id}" for shape in shapes()), *STYLE_NAMES, *CONTEXT_NAMES)
+
+
+def context_signals(marks: Collection[Mark], encodings: Collection[Encoding]) -> FloatArray:
+    """What holds for the whole text: marks of normalisation and kinds of encodings."""
+    seen = set(encodings)
+    flags = [float(mark in marks) for mark in Mark]
+    flags += [float(bool(seen & _BLOCKS)), float(bool(seen & _ESCAPES)), float(bool(seen - _BLOCKS - _ESCAPES))]
+    return np.array(flags, dtype=np.float32)
+
+
+def shape_hits(text: str) -> npt.NDArray[np.int64]:
+    """Column, start and end of each shape in a normalised text, shape (n, 3)."""
+    lowered = text.lower()
+    if len(lowered) != len(text):
+        lowered = "".join(low if len(low := char.lower()) == 1 else char for char in text)
+    return np.array(list(find_shapes(lowered)), dtype=np.int64).reshape(-1, 3)
+
+
+def shape_signals(hits: npt.NDArray[np.int64], start: int, end: int) -> FloatArray:
+    """Which shapes stand in a region, as 0 or 1."""
+    found = np.zeros(len(shapes()), dtype=np.float32)
+    inside = (hits[:, 1] < end) & (hits[:, 2] > start)
+    found[hits[inside, 0]] = 1.0
+    return found
+
+
+def style_signals(text: str) -> FloatArray:
+    """Style of a region as small numbers, in the order of ``STYLE_NAMES``."""
+    words = _WORD.findall(text)
+    count = len(words) or 1
+    size = len(text) or 1
+
+    def rate(pattern: re.Pattern[str], scale: float = 10.0) -> float:
+        return min(1.0, scale * len(pattern.findall(text)) / (count + 4))
+
+    foreign = sum(char > "\x7f" and char.isalpha() for char in text) if not text.isascii() else 0
+    plain = sum(map(len, words)) + text.count(" ")
+    return np.array(
+        [
+            math.log1p(count) / 5,
+            math.log1p(text.count("\n")) / 3,
+            rate(_CAPS, 3.0),
+            math.log1p(text.count("!")) / 2,
+            math.log1p(text.count("?")) / 2,
+            float(text.rstrip()[-1:] == "?"),
+            math.log1p(text.count('"') + text.count("'")) / 3,
+            min(1.0, 5 * sum(map(text.count, "0123456789")) / size),
+            foreign / size,
+            min(1.0, 4 * (1 - plain / size)),
+            1 - len({word.lower() for word in words}) / count,
+            rate(_YOU, 5.0),
+            rate(_ME, 5.0),
+            rate(_MODAL),
+            rate(_POLITE),
+            rate(_DOCUMENT),
+            float(_LINK.search(text) is not None),
+            float(_ANSWER.search(text) is not None),
+            float(_REFERENCE.search(text) is not None),
+            rate(_IMPERATIVE),
+            rate_of_colons(text, count),
+        ],
+        dtype=np.float32,
+    )
+
+
+def rate_of_colons(text: str, words: int) -> float:
+    """Colons for each ten words, at most 1."""
+    return min(1.0, 10 * text.count(":") / (words + 4))
