@@ -249,26 +249,6 @@ class Governance:
             except Exception as error:  # noqa: BLE001 - on the export thread, which must go on
                 fault("runtime.sweep", error)
 
-    def on_sweep(self, sweep: Callable[..., None]) -> None:
-        """Call ``sweep(final=…)`` at every look of the export thread, and with True before the run ends.
-
-        Args:
-            sweep: A method that ends spans nothing else will end; its object is not kept alive.
-        """
-        self._sweeps.append(weakref.WeakMethod(sweep))
-
-    def sweep(self, *, final: bool) -> None:
-        """Let the adapters end spans that nothing else will end."""
-        for known in list(self._sweeps):
-            method = known()
-            if method is None:
-                self._sweeps.remove(known)
-                continue
-            try:
-                method(final=final)
-            except Exception as error:  # noqa: BLE001 - on the export thread, which must go on
-                fault("runtime.sweep", error)
-
     def flush(self, timeout_s: float | None = None) -> bool:
         """Bring everything recorded so far to W&B.
 
