@@ -218,7 +218,7 @@ class Governance:
                     span,
                     digest=decisions[0].policy_digest,
                     time_ns=self.recorder.clock.now_ns(),
-                    effective={"redact": enforced, "escalate": stoppable, "block": stoppable},
+                    effective=effective,
                 )
             )
             span.verdict = _stricter(span.verdict, verdict.effective)

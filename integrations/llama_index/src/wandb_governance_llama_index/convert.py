@@ -16,6 +16,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.tools import ToolOutput
 from llama_index.core.tools.types import BaseTool
+
 from wandb_governance.tracing.span import LlmCall, Retrieval, RetrievedDocument, SpanKind
 
 _PROVIDERS = (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import AsyncGenerator, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
 from llama_index.core.chat_engine.types import StreamingAgentChatResponse
@@ -21,7 +20,6 @@ from llama_index.core.instrumentation.events.llm import (
     LLMPredictStartEvent,
 )
 from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent
-from llama_index_instrumentation.base.event import BaseEvent
 from llama_index_instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation.span.base import BaseSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
@@ -32,6 +30,11 @@ from wandb_governance.tracing.span import LlmCall, SpanKind, SpanStatus
 from wandb_governance_llama_index import convert
 from wandb_governance_llama_index.stream import AsyncTokenStream, TokenStream
 from wandb_governance_llama_index.tracker import Step, Tracker, signature_of
+
+if TYPE_CHECKING:
+    import inspect
+
+    from llama_index_instrumentation.base.event import BaseEvent
 
 _QUIET_ARGUMENTS = frozenset({"self", "ctx", "memory", "callback_manager"})
 
@@ -50,9 +53,14 @@ class GovernanceSpanHandler(BaseSpanHandler[BaseSpan]):
         """Name in LlamaIndex."""
         return "GovernanceSpanHandler"
 
-    def span_enter(  # type: ignore[override]
-        self, id_: str, bound_args: inspect.BoundArguments, instance: Any = None, parent_id: str | None = None,
-        tags: dict[str, Any] | None = None, **kwargs: Any,
+    def span_enter(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any = None,
+        parent_id: str | None = None,
+        tags: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         """A decorated call begins."""
         self._enter(id_, bound_args, instance, parent_id)
@@ -69,7 +77,7 @@ class GovernanceSpanHandler(BaseSpanHandler[BaseSpan]):
         if asked is not None:
             step.open.input = self._tracker.governance.recorder.encoder.encode(asked)
 
-    def span_exit(  # type: ignore[override]
+    def span_exit(
         self, id_: str, bound_args: inspect.BoundArguments, instance: Any = None, result: Any = None, **kwargs: Any
     ) -> None:
         """A decorated call returns."""
@@ -88,7 +96,7 @@ class GovernanceSpanHandler(BaseSpanHandler[BaseSpan]):
             return
         if isinstance(result, list) and step.open.kind is SpanKind.RERANKER:
             step.open.retrieval = convert.retrieval(result)
-        if step.open.output is None and result is not None:
+        if step.open.output is None and result is not None and not isinstance(result, (Generator, AsyncGenerator)):
             step.open.output = self._tracker.governance.recorder.encoder.encode(result)
         self._tracker.end(step)
 
@@ -136,8 +144,12 @@ class GovernanceSpanHandler(BaseSpanHandler[BaseSpan]):
         if step is not None and step.last is None:
             self._tracker.end(step, SpanStatus.ABANDONED)
 
-    def span_drop(  # type: ignore[override]
-        self, id_: str, bound_args: inspect.BoundArguments, instance: Any = None, err: BaseException | None = None,
+    def span_drop(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any = None,
+        err: BaseException | None = None,
         **kwargs: Any,
     ) -> None:
         """A decorated call raises."""
@@ -197,6 +209,15 @@ class GovernanceEventHandler(BaseEventHandler):
                 self._call_ended(step, event.response, None)
             case ExceptionEvent() if step.signature is not None:
                 self._call_ended(step, step.last, event.exception)
+            case EmbeddingStartEvent():
+                self._embedding_started(step, event.model_dict)
+            case EmbeddingEndEvent():
+                self._embedding_ended(step, event.chunks)
+            case _:
+                self._facts(step, event)
+
+    def _facts(self, step: Step, event: BaseEvent) -> None:
+        match event:
             case LLMPredictStartEvent():
                 kind = (event.template.metadata or {}).get("prompt_type")
                 step.open.prompt_name = step.open.prompt_name or (None if kind is None else str(kind))
@@ -204,10 +225,6 @@ class GovernanceEventHandler(BaseEventHandler):
                 step.open.kind = SpanKind.RETRIEVER
                 version = step.open.context.versions.get("index")
                 step.open.retrieval = convert.retrieval(event.nodes, index_version=version)
-            case EmbeddingStartEvent():
-                self._embedding_started(step, event.model_dict)
-            case EmbeddingEndEvent():
-                self._embedding_ended(step, event.chunks)
             case _ if type(event).__name__ == "SpanCancelledEvent":
                 self._tracker.end(step, SpanStatus.CANCELLED)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index_instrumentation import get_dispatcher
 
 from wandb_governance.runtime import Governance
 from wandb_governance_llama_index import convert
+from wandb_governance_llama_index.enforce import Enforcer, GovernedLLM, GovernedNodes, govern_llm, governed_tool
 from wandb_governance_llama_index.handler import GovernanceEventHandler, GovernanceSpanHandler
 from wandb_governance_llama_index.tracker import Tracker
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
+
+    from llama_index.core.llms.llm import LLM
+    from llama_index.core.tools import FunctionTool
 
     from wandb_governance.policy.engine import PolicyEngine
     from wandb_governance.settings import Settings
@@ -54,6 +58,18 @@ class Instrumentation:
         self.tracker.sweep(older_than_s=self.governance.settings.abandon_after_s)
         return self.governance.flush(timeout_s)
 
+    def govern(self, llm: LLM) -> GovernedLLM:
+        """``llm`` under policy: blocked and redacted where the policies say so, streams included."""
+        return govern_llm(llm, Enforcer(self))
+
+    def govern_tool(self, tool: FunctionTool) -> FunctionTool:
+        """``tool`` with its arguments and result under policy."""
+        return governed_tool(tool, Enforcer(self))
+
+    def node_postprocessor(self) -> GovernedNodes:
+        """Put it last among a query engine's ``node_postprocessors``: retrieved text goes through the policies."""
+        return GovernedNodes(Enforcer(self))
+
     def __enter__(self) -> Self:
         return self
 
@@ -74,7 +90,7 @@ def instrument(
 ) -> Instrumentation:
     """Record every LlamaIndex call of this process from now on. Calling it again replaces what was installed.
 
-    A dispatcher's handlers can't block or change a call. For that, wrap the model: ``enforce.govern_llm``.
+    A dispatcher's handlers can't block or change a call. For that, wrap the model with ``Instrumentation.govern``.
 
     Args:
         run: What ``wandb.init()`` returned; without it the run that is active when a call ends.

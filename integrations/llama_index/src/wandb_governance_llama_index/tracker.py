@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.node_parser import TextSplitter
+
 from wandb_governance.tracing.span import SpanKind, SpanStatus
 from wandb_governance_llama_index import convert
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
+
     from wandb_governance.runtime import Governance
     from wandb_governance.tracing.recorder import OpenSpan
 
@@ -123,8 +125,8 @@ class Tracker:
     def begin_call(self, step: Step, signature: Signature) -> bool:
         """A step turns out to be a model call.
 
-        LlamaIndex's own classes carry one call out through others (``achat`` by ``chat`` by ``complete``), each with its
-        own events. Only the outermost counts. An inner one that runs when an outer stream is read is not inside the
+        LlamaIndex's own classes carry one call out through others (``achat`` by ``chat`` by ``complete``), each with
+        its own events. Only the outermost counts. An inner one that runs when an outer stream is read is not inside the
         outer span any more; it is told by the same model being asked the same thing.
 
         Returns:
