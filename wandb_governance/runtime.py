@@ -120,7 +120,7 @@ class Governance:
     def _find_session(self, run: RunPort | None) -> Session:
         with _registry_lock:
             known = None if run is None else _sessions.get(run.descriptor.run_id)
-            if known is not None and (known.run is None or not known.run.finished or self._run is not None):
+            if known is not None and run is not None and known.serves(run):
                 return known
             session = Session(
                 run,

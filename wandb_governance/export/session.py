@@ -23,7 +23,7 @@ from wandb_governance.export.worker import ExportWorker
 from wandb_governance.journal.base import Cursor
 from wandb_governance.journal.journal import Head, Journal, segments
 from wandb_governance.tracing.guard import fault, logger
-from wandb_governance.tracing.span import Span, SpanKind
+from wandb_governance.tracing.span import Span, SpanKind, span_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +73,7 @@ class Session:
         self.sweepers: weakref.WeakSet[Sweeper] = weakref.WeakSet()
         """Who ends spans that nothing else will end: asked at every look, and before the run ends."""
         self.run: RunPort | None = None
+        self.closed = False
         self._label = "main" if run is None else run.descriptor.label
         self._writer = f"{self._label}-{os.getpid()}-{secrets.token_hex(4)}"
         owner = UNATTACHED if run is None else run.descriptor.run_id
@@ -104,7 +105,7 @@ class Session:
 
     def write_span(self, span: Span) -> None:
         """Put a finished span into the journal; one that cost money or ends a trace is there when this returns."""
-        payload = orjson.dumps({"type": "span", "span": span}, default=str)
+        payload = orjson.dumps({"type": "span", "span": span_to_json(span)}, default=str)
         with self._lock:
             self._buffer.append(payload)
             if span.kind in _WRITE_AT_ONCE or span.parent_id is None or len(self._buffer) >= _BUFFERED_SPANS:
@@ -151,6 +152,10 @@ class Session:
             return False
         return self.worker.flush(self.settings.flush_timeout_s if timeout_s is None else timeout_s)
 
+    def serves(self, run: RunPort) -> bool:
+        """Whether records of ``run`` can go here: the same run, not opened anew since this session ended."""
+        return not self.closed and (self.run is None or not self.run.finished or run.finished)
+
     def close(self) -> None:
         """Flush and end the export thread; later spans still reach the journal."""
         self._sweep(final=True)
@@ -159,6 +164,7 @@ class Session:
         self.drain()
         self.worker.stop()
         self.journal.close()
+        self.closed = True
 
     def _sweep(self, *, final: bool) -> None:
         for sweeper in list(self.sweepers):
