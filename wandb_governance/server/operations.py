@@ -20,6 +20,9 @@ MODULES = (
     "artifacts.aliases",
     "artifacts.tags",
     "registry.link",
+    "sweeps.nodes",
+    "sweeps.mutations",
+    "sweeps.heartbeat",
 )
 """Below ``wandb_governance.server``."""
 

@@ -86,5 +86,9 @@ class Node:
     """What the resolvers read."""
 
 
+OWN_TRANSACTION: set[str] = set()
+"""Mutations whose resolver opens its own transactions (``ctx.tx`` is None there), because it thinks for long between
+reading and writing and must not keep other writers waiting."""
+
 QUERY = NodeType("Query")
 MUTATION = NodeType("Mutation")

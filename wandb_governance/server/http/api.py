@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
@@ -10,6 +10,7 @@ from starlette.routing import Route
 from wandb_governance.server.context import Context
 from wandb_governance.server.graphql.document import read_operation
 from wandb_governance.server.graphql.executor import execute, root_fields
+from wandb_governance.server.graphql.schema import OWN_TRANSACTION
 from wandb_governance.server.hook import GATED, Actor
 from wandb_governance.server.http.requests import (
     JsonResponse,
@@ -52,6 +53,11 @@ def _answer(services: Services, user: Row, base: str, body: bytes) -> Row:
     if not operation.mutation:
         with services.database.read() as tx:
             return execute(operation, Context(services=services, tx=tx, user=user, base_url=base))
+    names = [name for name, _ in root_fields(operation)]
+    if any(name in OWN_TRANSACTION for name in names):
+        if len(names) > 1:
+            raise BadRequest(f"{names[0]!r} must be the only field of its mutation")
+        return execute(operation, Context(services=services, tx=cast("Any", None), user=user, base_url=base))
     _ask_hook(services, user, operation)
     with services.database.write() as tx:
         return execute(operation, Context(services=services, tx=tx, user=user, base_url=base))

@@ -20,6 +20,7 @@ from wandb_governance.server.http.requests import JsonResponse
 from wandb_governance.server.store.blobs import BlobStore
 from wandb_governance.server.store.database import Database
 from wandb_governance.server.store.signing import LinkSigner
+from wandb_governance.server.sweeps.ending import end_with_last_run
 from wandb_governance.server.upkeep import upkeep
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def open_services(
         signer=LinkSigner(secret=secret, clock=clock),
         clock=clock,
         hook=hook or AllowAll(),
+        subscribers=[end_with_last_run],
         started_ns=clock.now_ns(),
     )
 

@@ -48,8 +48,7 @@ def write(ctx: Context, run: Row, offset: int, lines: Sequence[str]) -> Row:
         changes["keys_stale"] = 1
     elif not run["keys_stale"]:
         count_keys(ctx, run_id, rows)
-    if ctx.services.subscribers:
-        ctx.emit(Event(kind="RUN_HISTORY", project_id=run["project_id"], run_id=run_id, facts={"rows": rows}))
+    ctx.emit(Event(kind="RUN_HISTORY", project_id=run["project_id"], run_id=run_id, facts={"rows": rows}))
     return changes
 
 

@@ -55,7 +55,9 @@ def sweep_name(run: Row, _args: Args, ctx: Context) -> str | None:
 @RUN.field("sampledHistory")
 def sampled_history(run: Row, args: Args, ctx: Context) -> list[list[Row]]:
     """For each spec the rows that have all its keys."""
-    return [history.sampled(ctx, run, spec) for spec in args.get("specs") or ()]
+    specs = args.get("specs") or ()
+    # the sweep agent sends one spec where a list is declared; GraphQL reads that as a list of one
+    return [history.sampled(ctx, run, spec) for spec in ([specs] if isinstance(specs, str | dict) else specs)]
 
 
 @RUN.field("history")

@@ -54,7 +54,7 @@ CREATE TABLE sweep (
   created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, heartbeat_at INTEGER, UNIQUE (project_id, name));
 CREATE TABLE sweep_agent (
   id INTEGER PRIMARY KEY, sweep_id INTEGER NOT NULL REFERENCES sweep(id) ON DELETE CASCADE, name TEXT NOT NULL,
-  host TEXT, created_at INTEGER NOT NULL, heartbeat_at INTEGER NOT NULL);
+  host TEXT, unconfirmed_run_id INTEGER, created_at INTEGER NOT NULL, heartbeat_at INTEGER NOT NULL);
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, project_id INTEGER NOT NULL REFERENCES project(id) ON DELETE CASCADE, name TEXT NOT NULL,
   display_name TEXT NOT NULL, description TEXT, notes TEXT, group_name TEXT, job_type TEXT, state TEXT NOT NULL,
