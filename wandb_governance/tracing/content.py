@@ -45,13 +45,14 @@ class ContentEncoder:
         convert: Knows the framework's own classes.
     """
 
-    __slots__ = ("_cache", "_convert", "_limit", "_redact")
+    __slots__ = ("_cache", "_contents", "_convert", "_limit", "_redact")
 
     def __init__(self, *, limit_chars: int, redact: Redact | None = None, convert: Convert | None = None) -> None:
         self._limit = limit_chars
         self._redact = redact
         self._convert = convert
         self._cache: dict[str, str] = {}
+        self._contents: dict[str, Content] = {}
 
     def with_convert(self, convert: Convert) -> ContentEncoder:
         """The same encoder for another framework."""
@@ -68,13 +69,24 @@ class ContentEncoder:
     def encode(self, value: object) -> Content:
         """``value`` as text: a string as itself, anything else as JSON."""
         if type(value) is str:
+            known = self._contents.get(value)
+            if known is not None:
+                return known
             if len(value) <= self._limit:
                 text = self._string(value)
-                return Content(text=text, length=len(text))
+                content = Content(text=text, length=len(text))
+                if len(value) <= _CACHED_CHARS:
+                    if len(self._contents) >= _CACHE_ENTRIES:
+                        self._contents.clear()
+                    self._contents[value] = content
+                return content
             digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
             return Content(text=self._string(value), length=len(value), sha256=digest)
         plain = self.plain(value)
-        text = plain if isinstance(plain, str) else orjson.dumps(plain).decode()
+        return self.bounded(plain if isinstance(plain, str) else orjson.dumps(plain).decode())
+
+    def bounded(self, text: str) -> Content:
+        """``text``, which is redacted already, cut to the limit."""
         if len(text) <= self._limit:
             return Content(text=text, length=len(text))
         return Content(text=text[: self._limit], length=len(text), sha256=hashlib.sha256(text.encode()).hexdigest())

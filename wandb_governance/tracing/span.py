@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -133,6 +134,15 @@ class Span:
     """Other facts worth keeping: scalars and short strings."""
 
 
+def span_to_json(span: Span) -> dict[str, Any]:
+    """``span`` as data that ``orjson`` writes and ``span_from_json`` reads, without what is empty."""
+    return {
+        name: value
+        for name, value in zip(_SPAN_NAMES, _read_span(span), strict=True)
+        if value or value == 0 or name in _REQUIRED
+    }
+
+
 def span_from_json(data: Mapping[str, Any]) -> Span:
     """The span that was written as ``data``; fields of a newer version are ignored.
 
@@ -159,5 +169,8 @@ def span_from_json(data: Mapping[str, Any]) -> Span:
     return Span(**values)
 
 
-_SPAN_FIELDS = frozenset(item.name for item in fields(Span))
+_SPAN_NAMES = tuple(item.name for item in fields(Span))
+_REQUIRED = frozenset(item.name for item in fields(Span) if item.default is MISSING and item.default_factory is MISSING)
+_read_span = attrgetter(*_SPAN_NAMES)
+_SPAN_FIELDS = frozenset(_SPAN_NAMES)
 _LLM_FIELDS = frozenset(item.name for item in fields(LlmCall))
