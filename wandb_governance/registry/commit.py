@@ -1,7 +1,7 @@
 """Moving the alias so that a crash at any moment leaves registry and ledger in a state that can be told and mended.
 
-PREPARED -> re-check with fresh reads -> link -> read back -> COMMITTED with outbox rows. One commit at a time per ledger:
-the lock is held by a SQLite transaction, which the operating system ends with the process.
+PREPARED -> re-check with fresh reads -> link -> read back -> COMMITTED with outbox rows. One commit at a time per
+ledger: the lock is held by a SQLite transaction, which the operating system ends with the process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""The SHA-256 root over an artifact's content, to which approvals bind.
 
-W&B's own ``digest`` is an MD5 or XXH128 of a manifest of MD5s: two different files can share it. The root is the SHA-256
-of what ``sha256sum`` prints for the files in byte order of their paths, so anyone can recompute it with coreutils:
+W&B's own ``digest`` is an MD5 or XXH128 of a manifest of MD5s: two different files can share it. The root is the
+SHA-256 of what ``sha256sum`` prints for the files in byte order of their paths, so coreutils can recompute it:
 
     cd ARTIFACT && find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
 """

@@ -97,6 +97,8 @@ class Stage(Section):
     approvals: ApprovalRule | None = None
     rollout: tuple[str, ...] = Field(default=(), strict=False)
     """Names of targets that are told once the alias has moved."""
+    rollback_within: DurationNs = 90 * 86_400 * 1_000_000_000
+    """How long after it was let in a version may be gone back to without a new approval."""
 
     @field_validator("alias")
     @classmethod
@@ -165,7 +167,8 @@ class GovernanceDocument(Section):
 
     def _unique_accounts(self) -> None:
         owners: dict[tuple[str, str], str] = {}
-        for holder in (*self.people, *self.service_accounts):
+        holders: list[Person | ServiceAccount] = [*self.people, *self.service_accounts]
+        for holder in holders:
             for system, names in holder.accounts.items():
                 for name in names:
                     other = owners.setdefault((system, name.casefold()), holder.id)

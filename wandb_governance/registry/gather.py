@@ -128,7 +128,7 @@ class Gatherer:
     def _evaluation(
         self, version: Version, root: str | None, named: str | None, unreadable: list[str]
     ) -> Evaluation | None:
-        """The newest evaluation of the version; one of exactly this content goes before a newer one of other content."""
+        """The newest evaluation of the version; one of exactly this content goes before one of other content."""
         if named is not None:
             found = self._registry.resolve(named)
             return None if found is None else self._read(found)

@@ -174,7 +174,7 @@ def load_signing_key(name: str = "WANDB_GOVERNANCE_SIGNING_KEY", environ: Mappin
             reference = SecretReference(**{kind: target})
             return SigningKey.parse(reference.read(environ), source=str(reference))
     raise SettingsError(
-        f"no signing key: set {name}, {name}_FILE or {name}_KEYRING (make one: wandb-governance approve key --out FILE)"
+        f"no signing key: set {name}, {name}_FILE or {name}_KEYRING (make one: wandb-governance approve --new-key FILE)"
     )
 
 
@@ -189,8 +189,8 @@ def _private_file(path: Path) -> str:
 
 def _from_keyring(entry: str) -> str:
     try:
-        import keyring
+        import keyring  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise MissingExtraError("keyring", extra="keyring") from error
     service, _, name = entry.partition("/")
-    return keyring.get_password(service, name) or ""
+    return str(keyring.get_password(service, name) or "")

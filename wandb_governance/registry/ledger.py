@@ -1,8 +1,8 @@
 """The ledger: append-only, hash-chained, signed, in one SQLite file that several processes may write.
 
-An entry is one line of canonical JSON. Its hash covers the hash before it, so that no entry can change, vanish or move
-without breaking every later one. Cutting the tail or putting an old copy back leaves a chain that fits: only a head that
-was anchored elsewhere shows it (``anchor``).
+An entry is one line of canonical JSON. Its hash covers the hash before it, so that no entry can change, vanish or
+move without breaking every later one. Cutting the tail or putting an old copy back leaves a chain that fits: only a
+head that was anchored elsewhere shows it (``anchor``).
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ def mcnemar(candidate: Sequence[bool], incumbent: Sequence[bool]) -> float:
     total = lost + won
     if total == 0:
         return 1.0
-    return sum(math.comb(total, k) for k in range(lost, total + 1)) / 2**total
+    tail = sum(math.comb(total, k) for k in range(lost, total + 1))
+    return float(tail / 2**total)
 
 
 def _sign_flip(values: np.ndarray, rng: np.random.Generator) -> float:

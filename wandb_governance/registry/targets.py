@@ -110,10 +110,12 @@ class CredoAI(Section):
     url: str = "https://api.credo.ai"
     tenant: str
     use_case: str
-    controls: tuple[str, ...] = Field(default=(), strict=False)
-    """Control keys that must be met."""
+    controls: tuple[str, ...] = Field(min_length=1, strict=False)
+    """Control keys that must be met; our evidence is attached to each."""
     met_statuses: tuple[str, ...] = Field(min_length=1, strict=False)
     """Statuses of a control that count as met; any other is a no."""
+    decision_events: tuple[str, ...] = Field(min_length=1, strict=False)
+    """Names of audit-log events whose user is the approver."""
     token: Secret
 
 

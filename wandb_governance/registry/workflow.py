@@ -193,7 +193,7 @@ class Promoter:
         return self.ballot.tally(promotion, binding=self.binding(promotion))
 
     def binding(self, promotion: Promotion) -> dict[str, str]:
-        """What approvals must be bound to: content and description as they are in W&B now, policy version as it is now."""
+        """What approvals must be bound to: content, description and policy version, as they are now."""
         candidate, _ = self.gatherer.candidate(promotion.thing, promotion.candidate["source"])
         return {**candidate.binding, "rule": self.document.rule_digest(promotion.thing, promotion.stage)}
 
@@ -317,8 +317,8 @@ class Promoter:
         if held is None or held.artifact_id == found:
             return ""
         return (
-            f"{alias!r} of {collection!r} is at {incumbent.source if incumbent else 'nothing'}, but the ledger put it at "
-            f"{held.source}; run `wandb-governance audit reconcile`"
+            f"{alias!r} of {collection!r} is at {incumbent.source if incumbent else 'nothing'}, but the ledger put it "
+            f"at {held.source}; run `wandb-governance audit reconcile`"
         )
 
     def _expired(self, promotion: Promotion) -> bool:

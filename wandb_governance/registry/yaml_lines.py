@@ -67,7 +67,7 @@ class _Reader:
     def read(self, node: yaml.Node, path: _Path) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
-            return self._loader.construct_object(node)  # type: ignore[no-untyped-call]
+            return self._loader.construct_object(node)
         if id(node) in self._seen:
             raise self._error("uses a YAML alias; write the value out", node, path)
         self._seen.add(id(node))

@@ -16,7 +16,7 @@ NS_PER_S = 1_000_000_000
 
 def _duration_ns(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError("write a duration with its unit, such as 90s, 30m, 72h or 14d")
+        raise ValueError("write a duration with its unit, such as 90s, 30m, 72h or 14d")  # noqa: TRY004 pydantic wants ValueError
     match = _DURATION.fullmatch(str(value))
     if match is None:
         raise ValueError("is no duration; write 90s, 30m, 72h or 14d")

@@ -1,4 +1,4 @@
-"""The gate that asks whether the evaluation itself can be believed. A stage whose gates read results has it, written or not."""
+"""Can the evaluation itself be believed? A stage whose gates read results has this gate, written or not."""
 
 from __future__ import annotations
 
