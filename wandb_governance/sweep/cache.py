@@ -147,7 +147,7 @@ class DiskStore:
             with self._write() as db:
                 db.executemany(
                     "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)",
-                    [(kind, key, value, _sha(key, value)) for key, value in values.items()],
+                    [(kind, key, value, entry_digest(key, value)) for key, value in values.items()],
                 )
         finally:
             with self._write() as db:
@@ -163,7 +163,7 @@ class DiskStore:
             marks = ",".join("?" * len(part))
             query = f"SELECT key, value, sha FROM entries WHERE kind = ? AND key IN ({marks})"  # noqa: S608 - marks only
             for key, value, sha in self._db.execute(query, (kind, *part)):
-                if _sha(key, value) == sha:
+                if entry_digest(key, value) == sha:
                     found[key] = value
                 else:
                     torn.append(key)
@@ -240,5 +240,6 @@ def _connect(file: Path) -> sqlite3.Connection:
     return db
 
 
-def _sha(key: str, value: bytes) -> bytes:
+def entry_digest(key: str, value: bytes) -> bytes:
+    """What is kept beside a value and checked on every read."""
     return hashlib.sha256(key.encode() + b"\0" + value).digest()[:16]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wandb_governance.sweep.config import RagSweep
     from wandb_governance.sweep.questions import Question
     from wandb_governance.sweep.records import ResultsFile
+    from wandb_governance.sweep.screening import Screening
     from wandb_governance.sweep.space import Configuration
     from wandb_governance.sweep.trial import Observer
 
@@ -35,6 +36,8 @@ class Outcome:
     """Configurations that the search asked for."""
     stopped_by: str | None = None
     """Which budget ended it, or None where it ran to its end."""
+    screening: Screening | None = None
+    """What was screened out before, where the file asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,8 @@ SURE = 0.9
 """P(best) from which a configuration is called the best."""
 _CONFIRMED_AT_MOST = 10  # candidates that are asked the held-out questions
 
-_COSTS = ("cost_usd", "context_tokens", "latency_s")
+_COSTS = {"cost_usd": 9, "context_tokens": 0, "latency_s": 2}
+"""What a front weighs against quality, and to how many digits: a few milliseconds are noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +196,7 @@ def violated(record: TrialRecord, constraints: ConstraintsSection) -> str | None
 
 
 def _candidates(kept: Sequence[TrialRecord], comparison: Comparison) -> list[Candidate]:
-    costs = [[-record.metrics.get(name, 0.0) for name in _COSTS] for record in kept]
+    costs = [[-round(record.metrics.get(name, 0.0), digits) for name, digits in _COSTS.items()] for record in kept]
     front = pareto(np.column_stack([comparison.means, np.array(costs)]))
     return [
         Candidate(
