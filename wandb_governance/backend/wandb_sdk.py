@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from wandb_governance.backend.base import Cell, LiveTable, RunDescriptor, RunPort, TableColumn
 from wandb_governance.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import wandb
 
@@ -32,6 +33,32 @@ def attach(run: Any) -> RunPort:
         return run  # type: ignore[no-any-return]
     if not hasattr(run, "log") or not hasattr(run, "id"):
         raise BackendError(f"run must be what wandb.init() returns, not a {type(run).__name__}")
+    return WandbRun(run)
+
+
+def start_run(
+    *,
+    project: str,
+    mode: Literal["online", "offline"],
+    directory: Path,
+    silent: bool,
+    base_url: str | None = None,
+    api_key: str | None = None,
+) -> WandbRun:
+    """Start a run for a command of this package.
+
+    Raises:
+        BackendError: W&B refused or could not be reached.
+    """
+    import wandb
+
+    settings: dict[str, Any] = {"silent": silent, "console": "off", "disable_git": True, "x_disable_stats": True}
+    if base_url is not None:
+        settings |= {"base_url": base_url, "api_key": api_key}
+    try:
+        run = wandb.init(project=project, mode=mode, dir=str(directory), settings=wandb.Settings(**settings))
+    except Exception as error:
+        raise BackendError(f"could not start a run: {type(error).__name__}") from error
     return WandbRun(run)
 
 

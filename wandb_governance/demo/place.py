@@ -1,0 +1,49 @@
+"""Where the demo's run goes: the embedded W&B server, or an offline run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from wandb_governance.backend.wandb_sdk import WandbRun, start_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROJECT = "wandb-governance-demo"
+
+
+@contextlib.contextmanager
+def demo_run(home: Path, *, offline: bool, verbose: bool) -> Iterator[WandbRun]:
+    """A W&B run on an embedded server that lives as long as the block, or offline.
+
+    Args:
+        home: The server keeps its data in ``server`` under it.
+        offline: Use no server.
+        verbose: Let the SDK say what it does.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    if offline:
+        yield start_run(project=PROJECT, mode="offline", directory=home, silent=not verbose)
+        return
+    command = [sys.executable, "-m", "wandb_governance", "server"]
+    data = ["--data-dir", str(home / "server")]
+    started = subprocess.run(
+        [*command, "--background", "--json", "--port", "0", *data], check=True, capture_output=True, text=True
+    )
+    server = json.loads(started.stdout)
+    try:
+        yield start_run(
+            project=PROJECT,
+            mode="online",
+            directory=home,
+            silent=True,
+            base_url=server["url"],
+            api_key=server["api_key"],
+        )
+    finally:
+        subprocess.run([*command, "stop", *data], check=False, capture_output=True)
