@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wandb_governance.clock import Clock, IdGenerator, RandomIds, SystemClock
 from wandb_governance.errors import PolicyViolation
 from wandb_governance.tracing.context import CallContext, current_context
-from wandb_governance.tracing.span import Content, LlmCall, Retrieval, Span, SpanKind, SpanStatus
+from wandb_governance.tracing.span import Content, LlmCall, Retrieval, Span, SpanKind, SpanStatus, new_span
 
 if TYPE_CHECKING:
     from wandb_governance.tracing.content import ContentEncoder
@@ -202,7 +202,7 @@ class Recorder:
             attributes = {**attributes, "team": context.team}
         if attributes:
             attributes = self.encoder.plain(attributes)  # type: ignore[assignment]
-        finished = Span(
+        finished = new_span(
             span_id=span.span_id,
             trace_id=span.trace_id,
             parent_id=span.parent_id,

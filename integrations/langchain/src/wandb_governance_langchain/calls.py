@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage
 from langchain_core.outputs import Generation, LLMResult
 
 from wandb_governance.tracing.span import LlmCall
@@ -15,16 +14,14 @@ from wandb_governance_langchain.runs import Run
 _NO_TOKENS = {"input_tokens": 0, "output_tokens": 0}
 
 
-def started(run: Run, *, input_chars: int) -> LlmCall:
-    """What is known when a call begins."""
-    invocation, metadata = run.invocation, run.metadata
+def started(run: Run) -> LlmCall:
+    """What is known when a call begins; what policies may ask for."""
     return LlmCall(
-        provider=_provider(metadata, invocation),
-        request_model=_request_model(metadata, invocation),
+        provider=_provider(run.metadata, run.invocation),
+        request_model=_request_model(run.metadata, run.invocation),
         attempt=run.attempt,
-        input_chars=input_chars,
-        params=convert.params(invocation) or None,
-        service_tier=convert.first_name(invocation, "service_tier"),
+        input_chars=run.input_chars,
+        params=convert.params(run.invocation) or None,
     )
 
 
@@ -32,12 +29,12 @@ def ended(run: Run, generations: Sequence[Generation], response: LLMResult | Non
     """What is known when it ended.
 
     Args:
-        run: The call; its span holds what was known at the start.
+        run: The call.
         generations: The choices, or what came of them before an error.
         response: What LangChain handed over; None where a call was cut off without a word.
         failed: Whether it ended with an error, so that counts of single chunks are all there is.
     """
-    begun = run.span.llm or LlmCall()
+    invocation = run.invocation
     said = {} if response is None else convert.response_facts(response)
     usage = convert.usage_of(generations, None if response is None else response.llm_output)
     if usage is None and (failed or response is None):
@@ -45,19 +42,19 @@ def ended(run: Run, generations: Sequence[Generation], response: LLMResult | Non
     if usage is None and _counted_with_the_first(run, response):
         usage = _NO_TOKENS
     return LlmCall(
-        provider=begun.provider or convert.first_name(said, "model_provider"),
-        request_model=begun.request_model,
+        provider=_provider(run.metadata, invocation) or convert.first_name(said, "model_provider"),
+        request_model=_request_model(run.metadata, invocation),
         response_model=convert.first_name(said, "model_name", "model", "model_id", "model_version"),
         usage=usage,
         finish_reason=convert.first_name(said, "finish_reason", "stop_reason", "stopReason", "done_reason"),
-        service_tier=convert.first_name(said, "service_tier") or begun.service_tier,
+        service_tier=convert.first_name(said, "service_tier") or convert.first_name(invocation, "service_tier"),
         cache_hit=convert.from_cache(generations),
         streaming=run.stream is not None,
         attempt=run.attempt,
         choices=max(len(generations), 1),
-        input_chars=begun.input_chars,
+        input_chars=run.input_chars,
         output_chars=sum(map(_chars, generations)) if generations else run.seen_chars,
-        params=begun.params,
+        params=convert.params(invocation) or None,
     )
 
 
@@ -69,10 +66,10 @@ def take_chunk(run: Run, text: str, chunk: Any, *, limit_chars: int) -> None:
         if run.seen_chars < limit_chars:
             run.stream.append(text)
         run.seen_chars += len(text)
-    answer = getattr(chunk, "message", None)
+    answer = None if chunk is None else chunk.__dict__.get("message")
     if run.span.first_token_ns is None and (text or _has_content(answer)):
         run.span.first_token()
-    counts = getattr(answer, "usage_metadata", None)
+    counts = None if answer is None else answer.__dict__.get("usage_metadata")
     if counts:
         run.chunk_usage = counts if run.chunk_usage is None else _sum(run.chunk_usage, counts)
 
@@ -99,9 +96,9 @@ def _counted_with_the_first(run: Run, response: LLMResult | None) -> bool:
 
 
 def _chars(generation: Generation) -> int:
-    answer = getattr(generation, "message", None)
-    if isinstance(answer, BaseMessage):
-        called = sum(len(str(call.get("args", ""))) for call in getattr(answer, "tool_calls", None) or ())
+    answer = convert.answer_of(generation)
+    if answer is not None:
+        called = sum(len(str(call.get("args", ""))) for call in answer.__dict__.get("tool_calls") or ())
         return len(convert.text_of(answer)) + called
     return len(generation.text)
 
@@ -110,7 +107,7 @@ def _has_content(answer: Any) -> bool:
     """Whether a chunk without plain text still brings something: a tool call or reasoning."""
     if answer is None:
         return False
-    if getattr(answer, "tool_call_chunks", None) or getattr(answer, "additional_kwargs", {}).get("reasoning_content"):
+    if answer.__dict__.get("tool_call_chunks") or answer.additional_kwargs.get("reasoning_content"):
         return True
     content = answer.content
     return isinstance(content, list) and any(

@@ -18,6 +18,7 @@ _ROLES = {
     "human": "user", "HumanMessageChunk": "user", "ai": "assistant", "AIMessageChunk": "assistant",
     "SystemMessageChunk": "system", "ToolMessageChunk": "tool", "developer": "system",
 }  # fmt: skip
+_MESSAGE_FIELDS = ("name", "tool_calls", "invalid_tool_calls", "tool_call_id")
 _MEDIA = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
 _SCORES = ("relevance_score", "score", "_score", "similarity", "similarity_score", "distance")
 _USERS = ("user_id", "langfuse_user_id", "user", "ls_user_id")
@@ -25,14 +26,13 @@ _SESSIONS = ("session_id", "langfuse_session_id", "conversation_id", "thread_id"
 _PROMPTS = ("prompt_name", "lc_hub_repo")
 _PROMPT_VERSIONS = ("prompt_version", "lc_hub_commit_hash")
 _IDENTITY = frozenset((*_USERS, *_SESSIONS, *_PROMPTS, *_PROMPT_VERSIONS, "langfuse_prompt", "langfuse_tags"))
-_INTERNAL_TAGS = ("seq:step:", "map:key:", "graph:step:", "langsmith:", "retry:attempt:")
 GOVERNED = "wandb_governance_governed"
 """Metadata key of calls that a governed model or middleware judges itself."""
 _INTERNAL_KEYS = frozenset({"lc_versions", GOVERNED})
-_PARAMS = (
+_PARAMS = frozenset({
     "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of", "seed",
     "stop", "frequency_penalty", "presence_penalty", "reasoning_effort", "service_tier",
-)  # fmt: skip
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +68,11 @@ def message(value: BaseMessage) -> dict[str, object]:
         "role": role(value),
         "content": content if type(content) is str else _blocks(content),
     }
-    if value.name:
-        made["name"] = value.name
-    calls = getattr(value, "tool_calls", None)
-    if calls:
-        made["tool_calls"] = calls
-    invalid = getattr(value, "invalid_tool_calls", None)
-    if invalid:
-        made["invalid_tool_calls"] = invalid
-    call_id = getattr(value, "tool_call_id", None)
-    if call_id:
-        made["tool_call_id"] = call_id
+    # Reading the dict: pydantic takes microseconds to say that a message has no such field.
+    fields = value.__dict__
+    for name in _MESSAGE_FIELDS:
+        if fields.get(name):
+            made[name] = fields[name]
     return made
 
 
@@ -114,11 +108,17 @@ def output_of(generations: Sequence[Generation]) -> object:
     return answers[0] if len(answers) == 1 else answers
 
 
+def answer_of(generation: Generation) -> BaseMessage | None:
+    """The message of a chat model's answer; None for a text model."""
+    found = generation.__dict__.get("message")
+    return found if isinstance(found, BaseMessage) else None
+
+
 def _answer(generation: Generation) -> object:
-    answer = getattr(generation, "message", None)
+    answer = answer_of(generation)
     if answer is None:
         return generation.text
-    if type(answer.content) is str and not getattr(answer, "tool_calls", None):
+    if type(answer.content) is str and not answer.__dict__.get("tool_calls"):
         return answer.content or generation.text
     made = message(answer)
     del made["role"]
@@ -178,21 +178,15 @@ def facts(metadata: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str
     }
 
 
-def user_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """Tags without those that LangChain and LangGraph put there for themselves."""
-    return tuple(tag for tag in tags if not tag.startswith(_INTERNAL_TAGS))
-
-
 def params(invocation: Mapping[str, Any]) -> dict[str, Any]:
     """Sampling parameters; never anything else, since a model's fields may hold keys."""
-    return {name: invocation[name] for name in _PARAMS if invocation.get(name) is not None}
+    return {name: value for name, value in invocation.items() if name in _PARAMS and value is not None}
 
 
 def usage_of(generations: Sequence[Generation], llm_output: object) -> Mapping[str, Any] | None:
     """Token counts as LangChain passes them on; of several choices the first, since each repeats the same counts."""
     for generation in generations:
-        answer = getattr(generation, "message", None)
-        counts = getattr(answer, "usage_metadata", None)
+        counts = _counts(generation)
         if counts and "input_tokens" in counts:
             return dict(counts)
     if isinstance(llm_output, Mapping):
@@ -200,11 +194,21 @@ def usage_of(generations: Sequence[Generation], llm_output: object) -> Mapping[s
             if llm_output.get(name):
                 return _as_dict(llm_output[name])
     for generation in generations:
-        for place in (getattr(getattr(generation, "message", None), "response_metadata", None), generation.generation_info):
+        for place in (_response_metadata(generation), generation.generation_info):
             found = _usage_in(place)
             if found is not None:
                 return found
     return None
+
+
+def _counts(generation: Generation) -> Mapping[str, Any] | None:
+    answer = answer_of(generation)
+    return None if answer is None else answer.__dict__.get("usage_metadata")
+
+
+def _response_metadata(generation: Generation) -> Mapping[str, Any] | None:
+    answer = answer_of(generation)
+    return None if answer is None else answer.response_metadata
 
 
 def _usage_in(place: object) -> Mapping[str, Any] | None:
@@ -225,11 +229,7 @@ def _as_dict(value: Any) -> Mapping[str, Any] | None:
 
 def from_cache(generations: Sequence[Generation]) -> bool:
     """Whether LangChain answered from its own cache: then it adds a ``total_cost`` of 0 to the usage."""
-    for generation in generations:
-        counts = getattr(getattr(generation, "message", None), "usage_metadata", None)
-        if counts and counts.get("total_cost") == 0 and "total_cost" in counts:
-            return True
-    return False
+    return any((_counts(generation) or {}).get("total_cost") == 0 for generation in generations)
 
 
 def response_facts(response: LLMResult) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def response_facts(response: LLMResult) -> dict[str, Any]:
     found: dict[str, Any] = dict(response.llm_output) if isinstance(response.llm_output, Mapping) else {}
     for generation in response.generations[0] if response.generations else ():
         found.update(generation.generation_info or {})
-        found.update(getattr(getattr(generation, "message", None), "response_metadata", None) or {})
+        found.update(_response_metadata(generation) or {})
         break
     return found
 

@@ -24,18 +24,17 @@ from langchain_core.outputs import Generation, LLMResult
 from wandb_governance.policy.verdict import Scope
 from wandb_governance.runtime import Governance
 from wandb_governance.tracing.guard import fault, observed
-from wandb_governance.tracing.span import Content, SpanKind, SpanStatus
+from wandb_governance.tracing.span import SpanKind, SpanStatus
 from wandb_governance_langchain import calls, convert
 from wandb_governance_langchain.judge import Judge
 from wandb_governance_langchain.runs import OpenRuns, Run
+from wandb_governance_langchain.texts import Texts
 
 if TYPE_CHECKING:
     from wandb_governance.policy.engine import PolicyEngine
     from wandb_governance.settings import Settings
 
 _NS_PER_S = 1_000_000_000
-_NOT_YET = {"input": ""}
-"""What a streamed chain shows as its input at its start; the real one comes with its end."""
 _batch_numbers = itertools.count()
 _handlers: weakref.WeakValueDictionary[int, GovernanceCallbackHandler] = weakref.WeakValueDictionary()
 _handler_numbers = itertools.count()
@@ -62,6 +61,7 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
 
     run_inline = True
     raise_error = True
+    _hears_graphs = False
 
     def __init__(
         self,
@@ -76,8 +76,9 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         super().__init__()
         self.governance = governance or Governance(run=run, policy=policy, prices=prices, settings=settings)
         recorder = self.governance.recorder
-        self._encoder = recorder.encoder.with_convert(convert.plain)
         self._limit_chars = self.governance.settings.content_limit_chars
+        self._texts = Texts(recorder.encoder, limit_chars=self._limit_chars)
+        self._content = self._texts.content
         self._runs = OpenRuns(recorder)
         self._judge = Judge(self.governance, strict=strict)
         self._rebuild = (policy, prices, settings, strict)
@@ -129,11 +130,11 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """A chain, prompt, parser, graph or agent begins."""
-        if "langgraph.callbacks" in sys.modules:
+        if not self._hears_graphs and "langgraph.callbacks" in sys.modules:
             _hear_graph_events(self)
         name = kwargs.get("name") or _class_name(serialized) or "chain"
         run = self._runs.begin(_chain_kind(name, metadata), name, run_id, parent_run_id, tags, metadata)
-        if run is not None and inputs != _NOT_YET:
+        if run is not None and not _is_pending(inputs):
             run.span.input = self._content(inputs)
 
     @observed
@@ -181,9 +182,9 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         texts = [convert.text_of(item) for item in conversation]
         run = self._begin_call(serialized, run_id, parent_run_id, tags, metadata, kwargs, sum(map(len, texts)))
         if run is not None:
-            run.span.input = self._content(conversation)
+            run.span.input = self._texts.conversation(conversation)
             if self._judge.active and not run.unjudged:
-                self._stop_if_blocked(run, texts, Scope.INPUT, roles=[convert.role(item) for item in conversation])
+                self._stop_if_blocked(run, texts, Scope.INPUT)
 
     @observed
     def on_llm_start(
@@ -202,7 +203,7 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         if run is not None:
             run.span.input = self._content(prompts[0] if len(prompts) == 1 else prompts)
             if self._judge.active and not run.unjudged:
-                self._stop_if_blocked(run, prompts, Scope.INPUT, roles=["user"] * len(prompts))
+                self._stop_if_blocked(run, prompts, Scope.INPUT)
 
     @observed
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
@@ -393,15 +394,10 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         run.unjudged = bool(metadata and metadata.get(convert.GOVERNED))
         if (kwargs.get("batch_size") or 1) > 1:
             run.batch = _batch_of(kwargs)
-        run.span.llm = calls.started(run, input_chars=input_chars)
+        run.input_chars = input_chars
+        if self._judge.active:
+            run.span.llm = calls.started(run)
         return run
-
-    def _content(self, value: object) -> Content:
-        try:
-            return self._encoder.encode(str(value) if isinstance(value, str) else value)
-        except Exception as error:  # noqa: BLE001 - an object of the application may raise anything when read
-            fault("langchain.content", error)
-            return Content(text=f"<unreadable {type(value).__name__}>", length=0)
 
     def _stop_if_blocked(
         self,
@@ -409,7 +405,6 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         texts: Sequence[str],
         scope: Scope,
         *,
-        roles: Sequence[str] = (),
         tool: str | None = None,
         stoppable: bool = True,
         ended: bool = False,
@@ -419,7 +414,7 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         Raises:
             PolicyViolation: A policy blocks and the call can still be stopped.
         """
-        violation = self._judge(run.span, texts, scope, roles=roles, tool=tool, stoppable=stoppable)
+        violation = self._judge(run.span, texts, scope, tool=tool, stoppable=stoppable)
         if violation is None:
             return
         if ended or self._runs.end(run.run_id) is not None:
@@ -490,6 +485,11 @@ def _class_name(serialized: Mapping[str, Any] | None) -> str | None:
     return str(path[-1]) if path else None
 
 
+def _is_pending(inputs: object) -> bool:
+    """Whether this stands for the input of a streamed chain, which comes with its end."""
+    return type(inputs) is dict and len(inputs) == 1 and type(inputs.get("input")) is str and not inputs["input"]
+
+
 def _chain_kind(name: str, metadata: Mapping[str, Any] | None) -> SpanKind:
     if name == "AgentExecutor":
         return SpanKind.AGENT
@@ -532,9 +532,8 @@ def _hear_graph_events(handler: GovernanceCallbackHandler) -> None:
     from langgraph.callbacks import GraphCallbackHandler
 
     cls = type(handler)
-    if isinstance(handler, GraphCallbackHandler):
-        return
     with _graph_lock:
         if cls not in _graph_classes:
-            _graph_classes[cls] = type(cls.__name__, (cls, GraphCallbackHandler), {"__module__": cls.__module__})
+            members = {"__module__": cls.__module__, "_hears_graphs": True}
+            _graph_classes[cls] = type(cls.__name__, (cls, GraphCallbackHandler), members)
     handler.__class__ = _graph_classes[cls]

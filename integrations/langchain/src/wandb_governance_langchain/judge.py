@@ -63,13 +63,12 @@ class Judge:
         texts: Sequence[str],
         scope: Scope,
         *,
-        roles: Sequence[str] = (),
         tool: str | None = None,
         stoppable: bool = True,
     ) -> PolicyViolation | None:
         """The violation to raise, if any; verdicts are written down."""
         judgement = self._governance.judge(
-            span, texts, scope, enforced=False, stoppable=stoppable, tool=tool, roles=tuple(roles)
+            span, texts, scope, enforced=False, stoppable=stoppable, tool=tool
         )
         if judgement is None:
             return None
