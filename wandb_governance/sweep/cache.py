@@ -101,7 +101,7 @@ class DiskStore:
         self._guard = threading.RLock()
         for part in ("locks", "owners"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        self._life = (folder / "owners" / self._owner).open("w")
+        self._life = os.open(folder / "owners" / self._owner, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._life, fcntl.LOCK_EX)
         self._db = self._open()
 
@@ -111,7 +111,7 @@ class DiskStore:
             self._db.execute("DELETE FROM claims WHERE owner = ?", (self._owner,))
             self._db.close()
             (self._root / "owners" / self._owner).unlink(missing_ok=True)
-            self._life.close()
+            os.close(self._life)
 
     def compute(
         self, kind: str, keys: Sequence[str], produce: Callable[[list[int]], list[bytes]], *, batch: int = 64

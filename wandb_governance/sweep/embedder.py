@@ -195,7 +195,6 @@ class EndpointEmbedder:
 EMBEDDERS = ("minilm", "static")
 
 
-@cache
 def make_embedder(name: str, options: str = "{}") -> Embedder:
     """The embedder of this name; one per process.
 
@@ -206,6 +205,11 @@ def make_embedder(name: str, options: str = "{}") -> Embedder:
     Raises:
         SweepConfigError: Not a built-in and no endpoint is given.
     """
+    return _made(name, options)
+
+
+@cache
+def _made(name: str, options: str) -> Embedder:
     if name == "minilm":
         return MiniLmEmbedder()
     if name == "static":
