@@ -7,6 +7,7 @@ import importlib
 MODULES = (
     "accounts.nodes",
     "accounts.features",
+    "accounts.mutations",
     "projects.nodes",
     "runs.nodes",
     "runs.mutations",

@@ -19,7 +19,7 @@ ENTITY = NodeType("Entity")
 ORGANIZATION = NodeType("Organization")
 
 USER.columns(username="username", name="name", email="email")
-USER.constants(flags="{}", photoUrl=None)
+USER.constants(flags="{}", photoUrl=None, accountType="MEMBER")
 USER.field("id")(lambda user, _args, _ctx: encode("User", user["id"]))
 USER.field("admin")(lambda user, _args, _ctx: bool(user["admin"]))
 USER.field("deletedAt")(lambda user, _args, _ctx: iso(user["deleted_at"]))
