@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from wandb_governance.registry.workflow import Promoter
 from .doubles import FolderRegistry
 
 HOUR_NS = 3_600 * 1_000_000_000
-START_NS = 1_790_000_000 * 1_000_000_000
+START_NS = time.time_ns()
 COLLECTION = "wandb-registry-model/support-bot"
 GOLDEN = "acme/data/golden:v0"
 EXAMPLES = 60

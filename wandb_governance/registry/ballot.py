@@ -10,7 +10,7 @@ from wandb_governance.registry.approval import Choice, Tally, Vote, open_vote, t
 from wandb_governance.registry.canonical import digest_of
 from wandb_governance.registry.document import ApprovalRule
 from wandb_governance.registry.identity import Account, Directory
-from wandb_governance.registry.promotion import VOTE, Promotion, State
+from wandb_governance.registry.promotion import LIVE, VOTE, Promotion, State
 from wandb_governance.registry.tickets.base import Ticket, TicketRequest
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wandb_governance.registry.ledger import Ledger
     from wandb_governance.registry.tickets.base import Decision, TicketSystem
 
+ROLLBACK_PROPOSED = "rollback_proposed"
+"""Kind of the entry that asks people to roll back; nothing moves by itself."""
 BREAK_GLASS = ApprovalRule(count=2, sources=("cli",), expires_after="1h")  # type: ignore[arg-type]
 """An emergency needs two people, by signature, within the hour."""
 
@@ -76,9 +78,13 @@ class Ballot:
         vote = open_vote(envelope, directory=self._directory, ledger_keys=self._ledger_keys)
         if vote.promotion != promotion.id:
             raise ApprovalError(f"this vote is for promotion {vote.promotion}, not {promotion.id}")
-        if promotion.state not in (State.AWAITING_APPROVAL, State.APPROVED):
+        withdrawn = vote.choice is Choice.REVOKE and promotion.state in LIVE
+        if promotion.state not in (State.AWAITING_APPROVAL, State.APPROVED) and not withdrawn:
             raise ApprovalError(f"promotion {promotion.id} is {promotion.state}: it takes no votes")
         self.ledger.append(VOTE, promotion=promotion.id, body={"envelope": dict(envelope)})
+        if withdrawn:
+            reason = f"{vote.person} took the approval back after the version was let in: {vote.comment or 'no comment'}"
+            self.ledger.append(ROLLBACK_PROPOSED, promotion=promotion.id, body={"reason": reason})
         return vote
 
     def poll(self, promotion: Promotion) -> None:

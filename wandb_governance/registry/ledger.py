@@ -86,10 +86,17 @@ class Ledger:
         clock: Where the time of an entry comes from.
         key: Signs entries; None for a reader.
         trusted: Other keys that may have signed the head; the own key is always trusted.
+        busy_timeout_s: How long a write waits for another writer.
     """
 
     def __init__(
-        self, path: Path, *, clock: Clock, key: SigningKey | None = None, trusted: Sequence[VerifyKey] = ()
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        key: SigningKey | None = None,
+        trusted: Sequence[VerifyKey] = (),
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
     ) -> None:
         self.path = path
         self._clock = clock
@@ -100,7 +107,7 @@ class Ledger:
                 path.parent.mkdir(parents=True, exist_ok=True)
             elif not path.exists():
                 raise LedgerError(f"there is no ledger at {path}; the first `wandb-governance promote` makes it")
-            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            self._connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
             self._connection.execute("PRAGMA synchronous=FULL")
             if key is not None:
                 self._prepare()

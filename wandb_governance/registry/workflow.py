@@ -133,7 +133,9 @@ class Promoter:
             PromotionError: See ``check``; or the commit did not complete.
         """
         open_one = self.open_promotion(thing, version, stage)
-        if open_one is not None:
+        if open_one is not None and open_one.state is State.REQUESTED:
+            self._end(open_one, State.ABORTED, "the process ended before its gates were recorded")
+        elif open_one is not None:
             return self.advance(open_one.id, evaluation=evaluation)
         report = self.check(thing, version, stage, evaluation=evaluation)
         if report.drift:
@@ -146,12 +148,6 @@ class Promoter:
         if report.status is not Status.PASS:
             return load(self.ledger, promotion_id)
         self.on_step("gated")
-        if self.document.stages[stage].approvals is None:
-            self.ledger.append(
-                State.APPROVED, promotion=promotion_id, body={"reason": "this stage asks for no approval"}
-            )
-            return self._commit(promotion_id)
-        self.ballot.open(load(self.ledger, promotion_id))
         return self.advance(promotion_id, evaluation=evaluation)
 
     def open_promotion(self, thing: str, version: str, stage: str) -> Promotion | None:
@@ -168,6 +164,8 @@ class Promoter:
         if promotion.state is State.PREPARED:
             self.recover()
             return load(self.ledger, promotion_id)
+        if promotion.state is State.GATED:
+            promotion = self._after_gates(promotion)
         if promotion.state not in (State.AWAITING_APPROVAL, State.APPROVED):
             return promotion
         if self._expired(promotion):
@@ -206,6 +204,15 @@ class Promoter:
         promotion = load(self.ledger, promotion_id)
         targets = self.document.stages[promotion.stage].rollout
         return self.committer.commit(promotion_id, recheck=self._recheck, targets=targets)
+
+    def _after_gates(self, promotion: Promotion) -> Promotion:
+        """Begin to wait for approvals, or go straight on where none are asked for."""
+        if self.ballot.rule(promotion) is None:
+            body = {"reason": "this stage asks for no approval"}
+            self.ledger.append(State.APPROVED, promotion=promotion.id, body=body)
+        else:
+            self.ballot.open(promotion)
+        return load(self.ledger, promotion.id)
 
     def _recheck(self, promotion: Promotion) -> None:
         changed = self._changed(promotion)

@@ -1,8 +1,8 @@
 """Approvals as ServiceNow change requests.
 
 Decisions are the rows of ``sysapproval_approver``; the decider is ``sys_updated_by``, which the platform writes, and
-must be the approver of the row. The binding stands in a field of the change that is read back, because ServiceNow drops unknown
-fields without an error.
+must be the approver of the row. The binding stands in a field of the change that is read back, because ServiceNow drops
+unknown fields without an error.
 
 Source:
     ServiceNow, Table API; tables change_request and sysapproval_approver.
