@@ -74,6 +74,7 @@ def _with_fragments(text: str, fragments: dict[str, str]) -> str:
 
 
 def _add(found: dict[str, list[str]], text: str) -> None:
+    text = text.replace("_PROJECT_QUERY_", "project { id name entity { id name } }")
     try:
         document = parse(text)
     except GraphQLError:
