@@ -193,9 +193,31 @@ def _table(columns: Sequence[TableColumn], *, log_mode: str) -> wandb.Table:
     import wandb
 
     types: dict[str, type] = {"string": str, "number": float, "boolean": bool}
-    return wandb.Table(
+    table = wandb.Table(
         columns=[column.name for column in columns],
         dtype=[types[column.type] for column in columns],
         optional=True,
         log_mode=log_mode,  # type: ignore[arg-type]
     )
+    table.to_json = _plain_rows(table)  # type: ignore[method-assign]
+    return table
+
+
+def _plain_rows(table: wandb.Table) -> Callable[[Any], dict[str, Any]]:
+    """``table.to_json`` for cells that are JSON already: the SDK looks at each cell with some twenty type checks."""
+    import wandb
+
+    original = table.to_json
+
+    def to_json(run_or_artifact: Any) -> dict[str, Any]:
+        if not isinstance(run_or_artifact, wandb.Artifact):
+            return original(run_or_artifact)
+        rows = table._to_table_json(wandb.Table.MAX_ARTIFACT_ROWS)["data"]  # noqa: SLF001
+        kept, table.data = table.data, []
+        try:
+            made = original(run_or_artifact)
+        finally:
+            table.data = kept
+        return {**made, "data": rows, "nrows": len(rows)}
+
+    return to_json
