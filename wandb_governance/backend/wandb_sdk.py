@@ -199,7 +199,7 @@ def _table(columns: Sequence[TableColumn], *, log_mode: str) -> wandb.Table:
         optional=True,
         log_mode=log_mode,  # type: ignore[arg-type]
     )
-    table.to_json = _plain_rows(table)  # type: ignore[method-assign]
+    table.to_json = _plain_rows(table)  # type: ignore[method-assign, assignment]
     return table
 
 
