@@ -83,7 +83,7 @@ class SecretsRule:
         parts += [repr(self.options.threshold), _LOGIC_VERSION]
         return f"secrets-{_LOGIC_VERSION}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:12]}"
 
-    def find(self, text: str, context: RuleContext | None = None) -> Sequence[Finding]:  # noqa: ARG002
+    def find(self, text: str, context: RuleContext | None = None) -> Sequence[Finding]:
         """Findings in ``text``, ordered by start and without overlap; offsets are code points of ``text``.
 
         Raises:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from wandb_governance.errors import MissingExtraError
+from wandb_governance.errors import DetectorError, MissingExtraError
+from wandb_governance.policy.rules.ner.gate import Passage, passages
+from wandb_governance.policy.rules.ner.model import LABELS, NameModel, Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from wandb_governance.policy.rules.pii.variants import Mapped
 
+DATA = Path(__file__).parents[2] / "data" / "ner"
+WEIGHTS = DATA / "names.int8.onnx"
+_LOGIC_VERSION = "1"
+_ENTITIES = {"PER": "PERSON", "LOC": "LOCATION"}
+_THRESHOLD = {"PER": 0.45, "LOC": 0.5}
+# What may stand between two words of one name, and between surname and given name in an index or a mailbox.
+_JOINS = re.compile(r"[ \u00a0]|[-'’.·]|\. ?| ?- ?")
+_JOINS_PLACE = re.compile(r"[ \u00a0\n]{1,3}|[-'’./]|\. |, ?|,? ?\n ?")
+_COMMA = ", "
+_TITLES = frozenset(
+    ["mr", "mrs", "ms", "miss", "mx", "dr", "prof", "professor", "sir", "madam", "herr", "frau", "monsieur", "madame", "mme", "señor", "señora", "sr", "sra", "don", "doña", "dhr", "mevrouw", "signor", "signora", "sig", "dott"]
+)
+
 
 class Name(NamedTuple):
-    """A name or place in a folded text."""
+    """A name or place; code points of the source."""
 
     start: int
     end: int
@@ -23,23 +41,109 @@ class Name(NamedTuple):
     score: float
 
 
-class NameRecognizer(Protocol):
-    """What finds names and places."""
+class _Word(NamedTuple):
+    start: int
+    end: int
+    label: str
+    begins: bool
+    score: float
 
-    @property
+
+@dataclass(frozen=True)
+class NameRecognizer:
+    """Finds names and places. Safe from any thread."""
+
+    model: NameModel
+
+    @cached_property
     def version(self) -> str:
         """Digest of the model and of the rules around it."""
-        ...
+        return f"ner-{_LOGIC_VERSION}-{self.model.digest[:12]}"
 
-    def find(self, text: Mapped, taken: Sequence[tuple[int, int]]) -> Sequence[Name]:
-        """Names in ``text``; ``taken`` are source spans that patterns already hold."""
-        ...
+    def find(self, text: Mapped, taken: Sequence[tuple[int, int]]) -> list[Name]:
+        """Names and places, ordered by start.
+
+        Args:
+            text: A reading of the source.
+            taken: Spans of the source that patterns hold already: the model sees ``#`` in their place.
+
+        Raises:
+            DetectorError: The model failed.
+        """
+        chosen = passages(text, taken)
+        try:
+            predictions = self.model.predict([passage.text for passage in chosen])
+        except (RuntimeError, ValueError) as error:
+            raise DetectorError(f"the name model failed: {type(error).__name__}", rule="pii.person") from error
+        found = [
+            name
+            for passage, prediction in zip(chosen, predictions, strict=True)
+            for name in _names(passage, prediction)
+        ]
+        return [Name(*text.source(name.start, name.end), name.entity, name.score) for name in sorted(found)]
+
+
+def _names(passage: Passage, prediction: Prediction) -> Iterator[Name]:
+    for group in _grouped(passage.text, _words(passage.text, prediction)):
+        start, end = _trimmed(passage.text, group[0].start, group[-1].end)
+        if end - start < 2 and passage.text[start:end].isascii():
+            continue
+        if end > start:
+            score = sum(word.score for word in group) / len(group)
+            yield Name(passage.source(start), passage.source_end(end), _ENTITIES[group[0].label], min(1.0, score))
+
+
+def _words(text: str, prediction: Prediction) -> Iterator[_Word]:
+    for (start, end), probabilities in zip(prediction.words, prediction.probabilities, strict=True):
+        scores = {"PER": float(probabilities[1] + probabilities[2]), "LOC": float(probabilities[3] + probabilities[4])}
+        label = max(scores, key=lambda key: scores[key])
+        if scores[label] >= _THRESHOLD[label] and any(map(str.isalnum, text[start:end])):
+            begins = bool(probabilities[LABELS.index(f"B-{label}")] >= probabilities[LABELS.index(f"I-{label}")])
+            yield _Word(start, end, label, begins, scores[label])
+
+
+def _grouped(text: str, words: Iterator[_Word]) -> Iterator[list[_Word]]:
+    group: list[_Word] = []
+    for word in words:
+        if group and word.label == group[-1].label and _continues(text, group[-1], word):
+            group.append(word)
+            continue
+        if group:
+            yield group
+        group = [word]
+    if group:
+        yield group
+
+
+def _continues(text: str, last: _Word, word: _Word) -> bool:
+    between = text[last.end : word.start]
+    if not between:
+        return True
+    if word.label == "LOC":
+        return _JOINS_PLACE.fullmatch(between) is not None
+    if _JOINS.fullmatch(between):
+        return True
+    return between == _COMMA and not word.begins
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without a title before or a possessive behind."""
+    while True:
+        first = re.match(r"([^\W\d_]+)\.?[ ]", text[start:end])
+        if first is None or first.group(1).lower() not in _TITLES:
+            break
+        start += first.end()
+    for suffix in ("'s", "’s", "'", "’"):
+        if text[start:end].endswith(suffix):
+            end -= len(suffix)
+            break
+    return start, end
 
 
 @lru_cache(maxsize=1)
 def installed() -> bool:
     """Whether the extra ``[ner]`` is installed."""
-    return False
+    return WEIGHTS.exists() and all(find_spec(package) is not None for package in ("onnxruntime", "tokenizers"))
 
 
 @lru_cache(maxsize=1)
@@ -52,4 +156,5 @@ def recognizer() -> NameRecognizer:
     for package in ("onnxruntime", "tokenizers"):
         if find_spec(package) is None:
             raise MissingExtraError(package, extra="ner")
-    raise MissingExtraError("the name model", extra="ner")
+    return NameRecognizer(NameModel(DATA))
+

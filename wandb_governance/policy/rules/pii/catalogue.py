@@ -64,15 +64,15 @@ _CONTEXT_PATTERNS: tuple[tuple[str, str, float], ...] = (
     ),
     (
         "DRIVER_LICENSE",
-        r"(?i)\b(?:driv(?:er|ing)(?:'?s|’s)?[ -]?licen[cs]e|driver_licen[cs]e|licen[cs]e (?:number|no|#)|dl(?: number| no\.?|#)|"
+        (r"(?i)\b(?:driv(?:er|ing)(?:'?s|’s)?[ -]?licen[cs]e|driver_licen[cs]e|licen[cs]e (?:number|no|#)|dl(?: number| no\.?|#)|"
         r"führerschein\w*|permis de conduire|carnet de conducir|permiso de conducir|patente di guida|carteira de motorista|cnh)"
-        r"[^\d\n]{0,24}?\b([A-Z]{0,5}[0-9][0-9A-Z-]{3,18}[0-9A-Z])\b",
+        r"[^\d\n]{0,24}?\b([A-Z]{0,5}[0-9][0-9A-Z-]{3,18}[0-9A-Z])\b"),
         0.85,
     ),
     (
         "BANK_ACCOUNT",
-        r"(?i)\b(?:bank )?(?:account|acct|a/c|kontonummer|konto|cuenta|compte|conto)(?: ?(?:number|num|no\.?|nr\.?|#))?"
-        r"(?: is| to|:| =|=|#)? ?(\d[\d -]{6,15}\d)\b",
+        (r"(?i)\b(?:bank )?(?:account|acct|a/c|kontonummer|konto|cuenta|compte|conto)(?: ?(?:number|num|no\.?|nr\.?|#))?"
+        r"(?: is| to|:| =|=|#)? ?(\d[\d -]{6,15}\d)\b"),
         0.7,
     ),
     ("BANK_ACCOUNT", r"(?i)\b(?:routing|aba|sort[ -]code|blz|bsb)(?: ?(?:number|num|no\.?|code|#))?(?: is|:| =|=)? ?(\d{2,3}[ -]?\d{2,3}[ -]?\d{2,3})\b", 0.7),

@@ -18,8 +18,8 @@ _PHONE_WORDS = words(
     "phone", "phones", "telephone", "tel", "tél", "téléphone", "telefon", "telefono", "teléfono", "telefone", "telefoon",
     "fon", "cell", "cellphone", "cellular", "cel", "celular", "mobile", "mob", "mobil", "móvil", "movil", "handy",
     "portable", "fax", "call", "calls", "called", "calling", "ring", "dial", "text", "texted", "sms", "whatsapp", "signal",
-    "telegram", "hotline", "contact", "reach", "reached", "number is", "numéro", "rufnummer", "anrufen", "answering",
-    "landline", "desk", "office", "extension", "ext", "voicemail", "appeler", "llamar", "llame", "llámame", "ligar",
+    "telegram", "hotline", "contact", "callback", "call[ -]back", "caller", "joignable", "erreichbar", "erreichen", "reachable", "nås", "contatt\\w*", "contest\\w*", "rejoindre", "bereikbaar", "reach", "reached", "numéro", "rufnummer", "anrufen", "answering",
+    "landline", r"(?:desk|office|home|work)(?= ?[:=(])", "extension", "ext", "voicemail", "appeler", "llamar", "llame", "llámame", "ligar",
     "chiamare", "cellulare", "bel", "nummer", "ring me", "ph", "dial-in", "phone_number", "phonenumber", "тел", "телефон",
     "電話", "电话", "手机", "전화", "messages to", "handynummer", "komórka", "numer", "puhelin", "telf", "tlf", "gsm",
 )  # fmt: skip
@@ -44,6 +44,7 @@ _SHAPED = re.compile(
     r"(?:\+?1[-. ]|001[-. ])?(?:\(\d{3}\) ?|\d{3}[-.])\d{3}[-. ]\d{4}\Z"
     r"|\(0\d{1,5}\)[ -]?\d{2,5}[ -]?\d{2,5}\Z"
 )
+_VALID, _VALID_IN_REGION = 1.0, 0.7
 _MIN_DIGITS, _MAX_DIGITS = 7, 17
 
 REGEX = r"(?:\+|\(\+?|\b|00)\d(?:[ .\-/\x{00a0}]{0,2}[()]?[ ]?\d){5,16}(?: ?(?:x|X|ext\.?|Ext\.?|#) ?\d{1,6})?"
@@ -85,7 +86,9 @@ def judge_for(regions: Sequence[str] = DEFAULT_REGIONS) -> Callable[[str, int, i
         extension = _EXTENSION.search(value)
         number = value[: extension.start()] if extension else value
         digits = sum(map(len, _GROUPS.findall(number)))
-        if not _MIN_DIGITS <= digits <= _MAX_DIGITS or number.count("(") != number.count(")"):
+        if not _MIN_DIGITS - (number.count(" ") == 2) <= digits <= _MAX_DIGITS or number.count("(") != number.count(
+            ")"
+        ):
             return
         if not stands_alone(text, start, end, joiners="._:") or _neighbour_spoils(text, start, end):
             return
@@ -106,20 +109,31 @@ def _neighbour_spoils(text: str, start: int, end: int) -> bool:
     return following[:1] in {"%", "€", "@"} or (following[:1] == "-" and following[1:].isdigit())
 
 
+def _named(text: str, start: int, end: int) -> tuple[bool, bool]:
+    """Whether the nearest telling word before a number speaks of a phone, or of something else."""
+    phone_at = _last(_PHONE_WORDS, text, start, 64)
+    other_at = _last(_NOT_A_PHONE, text, start, 32)
+    if _FOLLOWING.match(text, end) is not None:
+        return True, False
+    return phone_at >= 0 and phone_at >= other_at, other_at > phone_at
+
+
+def _last(pattern: re.Pattern[str], text: str, start: int, reach: int) -> int:
+    return max((match.start() for match in pattern.finditer(text, max(0, start - reach), start)), default=-1)
+
+
 def _score(text: str, start: int, end: int, number: str, regions: tuple[str, ...]) -> float:
-    international = number.startswith(("+", "(+")) or (number.startswith("00") and " " in number + " ")
-    dialled = "+" + number.lstrip("(+0") if number.startswith("00") else number.lstrip("(") if international else number
-    shaped = _SHAPED.match(number) is not None
-    wanted = before(text, start, _PHONE_WORDS, reach=40) or _FOLLOWING.match(text, end) is not None
-    unwanted = before(text, start, _NOT_A_PHONE, reach=24) and not before(text, start, _PHONE_WORDS, reach=14)
-    if _DATE.match(number) or _PERIOD.match(number) or (unwanted and not number.startswith("+")):
+    wanted, unwanted = _named(text, start, end)
+    abroad = number.startswith(("+", "(+"))
+    if _DATE.match(number) or _PERIOD.match(number) or (unwanted and not abroad):
         return 0.0
-    plan = _plan_score(dialled, regions)
-    if number.startswith("+"):
-        return 0.95 if plan == 1.0 or wanted else (0.7 if plan else 0.4)
     if wanted:
-        return 0.9 if plan or shaped else 0.75
-    if shaped:
-        return 0.75 if plan else 0.6
-    separated = len(_GROUPS.findall(number)) > 1
-    return 0.6 if plan >= 0.7 and separated and number.startswith(("0", "(")) else 0.0
+        return 0.9
+    if abroad or (number.startswith("00") and " " in number):
+        plan = _plan_score("+" + number.lstrip("(+0"), regions)
+        return 0.95 if plan == _VALID else (0.7 if plan else 0.4 if abroad else 0.0)
+    if _SHAPED.match(number):
+        return 0.65
+    if not number.startswith(("0", "(")) or _plan_score(number, regions) < _VALID_IN_REGION:
+        return 0.0
+    return 0.6 if len(_GROUPS.findall(number)) > 1 else 0.5

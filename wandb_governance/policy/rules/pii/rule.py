@@ -16,10 +16,11 @@ from wandb_governance.policy.rules.options import (
 )
 from wandb_governance.policy.rules.patterns import Pattern, PatternSet
 from wandb_governance.policy.rules.pii.catalogue import DEFAULT_STRUCTURED, ENTITIES, NER_ENTITIES, catalogue
+from wandb_governance.policy.rules.pii.entities import ALIASES
 from wandb_governance.policy.rules.pii.overlaps import Candidate, findings
 from wandb_governance.policy.rules.pii.phone import DEFAULT_REGIONS
 from wandb_governance.policy.rules.pii.scan import RANK_SOURCE, scan
-from wandb_governance.policy.rules.pii.variants import fold
+from wandb_governance.policy.rules.pii.variants import fold, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,20 +30,6 @@ if TYPE_CHECKING:
     from wandb_governance.policy.rules.pii.variants import Mapped
     from wandb_governance.policy.verdict import Finding
 
-ALIASES = {
-    "EMAIL": "EMAIL_ADDRESS",
-    "PHONE": "PHONE_NUMBER",
-    "SSN": "US_SSN",
-    "IBAN": "IBAN_CODE",
-    "IP": "IP_ADDRESS",
-    "CREDIT_CARD_NUMBER": "CREDIT_CARD",
-    "US_PASSPORT": "PASSPORT",
-    "US_DRIVER_LICENSE": "DRIVER_LICENSE",
-    "US_BANK_NUMBER": "BANK_ACCOUNT",
-    "NAME": "PERSON",
-    "GPE": "LOCATION",
-    "ADDRESS": "LOCATION",
-}
 DEFAULT_THRESHOLD = 0.5
 
 
@@ -51,7 +38,7 @@ class PiiOptions:
     """What ``pii-detector`` looks for."""
 
     entities: tuple[str, ...] | None = None
-    """Entities to find; None means every structured one but URL, and names and places where ``[ner]`` is installed."""
+    """Entities to find; None means all but URL and LOCATION, with PERSON where ``[ner]`` is installed."""
     threshold: float = DEFAULT_THRESHOLD
     """Lowest score that counts, in [0, 1]."""
     detect_patterns: tuple[Pattern, ...] = ()
@@ -105,7 +92,12 @@ class PiiRule:
             return frozenset(self.options.entities)
         from wandb_governance.policy.rules.ner.recognizer import installed
 
-        return frozenset(DEFAULT_STRUCTURED + (NER_ENTITIES if installed() else ()))
+        return frozenset(DEFAULT_STRUCTURED + (("PERSON",) if installed() else ()))
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """What this rule can find, without the user's own patterns."""
+        return tuple(sorted(self._wanted))
 
     @property
     def _wants_ner(self) -> bool:
@@ -131,7 +123,7 @@ class PiiRule:
             parts.append(self._recognizer.version)
         return f"pii-{_LOGIC_VERSION}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:12]}"
 
-    def find(self, text: str, context: RuleContext | None = None) -> Sequence[Finding]:  # noqa: ARG002
+    def find(self, text: str, context: RuleContext | None = None) -> Sequence[Finding]:
         """Findings in ``text``, ordered by start and without overlap; offsets are code points of ``text``.
 
         Raises:
@@ -146,12 +138,11 @@ class PiiRule:
         return findings(text, candidates, self.options.threshold)
 
     def _names(self, folded: Mapped, structured: Sequence[Candidate]) -> Iterator[Candidate]:
-        for name in self._recognizer.find(folded, [(c.start, c.end) for c in structured]):
+        reading = (unescape(folded) if self.options.decode else None) or folded
+        for name in self._recognizer.find(reading, [(c.start, c.end) for c in structured]):
             if name.entity in self._wanted:
-                start, end = folded.source(name.start, name.end)
-                yield Candidate(
-                    start, end, RANK_SOURCE, name.score, f"pii.{name.entity.lower()}", name.entity, "name model"
-                )
+                rule = f"pii.{name.entity.lower()}"
+                yield Candidate(name.start, name.end, RANK_SOURCE, name.score, rule, name.entity, "name model")
 
 
 _LOGIC_VERSION = "1"

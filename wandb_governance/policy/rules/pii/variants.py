@@ -136,7 +136,8 @@ def _decoded(match: re.Match[str]) -> Iterator[tuple[str, int, int]]:
     elif kind == "entity":
         yield html.unescape(raw), begin, stop
     elif kind == "unicode":
-        character = chr(int(raw[2:], 16))
+        digits = raw[2:]
+        character = chr(int(digits, 16))
         yield ("?" if "\ud800" <= character <= "\udfff" else _folded(character)), begin, stop
     elif kind == "control":
         yield (raw[1] if raw[1] in '"\\/' else " "), begin, stop
