@@ -161,8 +161,7 @@ def _end_with(response: Any, leave: Callable[[], None]) -> None:
 
 def _forbid_unparsed(call: GovernedCall, response: Any) -> None:
     """Where a policy acts on output, the lines of a raw stream can't be handed out."""
-    engine = call.governance.engine
-    if engine is None or not (engine.blocks_on(Scope.OUTPUT) or engine.redacts_on(Scope.OUTPUT)):
+    if not call.acts_on(Scope.OUTPUT):
         return
 
     def refuse(*args: Any, **kwargs: Any) -> Any:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openai import OpenAIError
 
 from wandb_governance.errors import PolicyViolation
-from wandb_governance.tracing.guard import observed
+from wandb_governance.policy.verdict import Scope
+from wandb_governance.tracing.guard import fault, observed
 from wandb_governance.tracing.span import LlmCall, SpanStatus
 from wandb_governance_openai import convert
 
 if TYPE_CHECKING:
-    from wandb_governance.policy.verdict import Scope
     from wandb_governance.runtime import Governance
     from wandb_governance.tracing.recorder import OpenSpan
     from wandb_governance_openai.convert import Endpoint, Path, Slot
@@ -65,7 +65,7 @@ class GovernedCall:
             OpenAIPolicyViolation: A policy blocks. The call is recorded as blocked, and nothing was sent.
         """
         try:
-            slots = convert.input_slots(self.endpoint, body)
+            slots = self._slots(Scope.INPUT, lambda: convert.input_slots(self.endpoint, body))
             self.span.llm = convert.started(body, provider=self._provider, slots=slots)
             changes = self._judged(slots)
         except PolicyViolation as violation:
@@ -88,7 +88,7 @@ class GovernedCall:
         """
         self._note_answer(answer)
         try:
-            changes = self._judged(convert.output_slots(answer))
+            changes = self._judged(self._slots(Scope.OUTPUT, lambda: convert.output_slots(answer)))
         except PolicyViolation as violation:
             error = as_openai_error(violation)
             self.span.fail(error)
@@ -96,6 +96,22 @@ class GovernedCall:
         self._note_output(convert.replaced(answer, changes) if changes else answer)
         self.span.end()
         return changes
+
+    def _slots(self, scope: Scope, read: Callable[[], list[Slot]]) -> list[Slot]:
+        """Texts of a body or an answer. One that can't be read goes through unless a policy would have to see it."""
+        try:
+            return read()
+        except Exception as error:  # noqa: BLE001 - the application may pass anything; the server will say what it thinks
+            fault("openai.convert", error)
+            if self.acts_on(scope):
+                reasons = (f"it could not be read ({type(error).__name__}), so it can't be judged",)
+                raise PolicyViolation(policy="engine", scope=scope, reasons=reasons) from None
+            return []
+
+    def acts_on(self, scope: Scope) -> bool:
+        """Whether a policy may stop or change a text of ``scope``."""
+        engine = self.governance.engine
+        return engine is not None and (engine.blocks_on(scope) or engine.redacts_on(scope))
 
     def _judged(self, slots: Sequence[Slot]) -> dict[Path, str]:
         """Texts to put in place of others, by path; raises where a policy blocks."""

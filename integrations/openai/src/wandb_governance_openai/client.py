@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
@@ -21,7 +20,7 @@ from wandb_governance.runtime import Governance
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai import answers, convert
 from wandb_governance_openai.call import GovernedCall
-from wandb_governance_openai.guard import guard
+from wandb_governance_openai.guard import guard, inside
 from wandb_governance_openai.stream import StreamedCall
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ ClientT = TypeVar("ClientT", bound=OpenAI | AsyncOpenAI)
 
 _STATE = "_wandb_governance"
 _RAW_HEADER = "x-stainless-raw-response"
-inside: ContextVar[bool] = ContextVar("wandb_governance_openai_inside", default=False)
-"""Set while the SDK sends a request that governance has seen."""
 
 
 def govern(
@@ -109,7 +106,7 @@ class GovernedClients:
         for name in ("copy", "with_options"):
             setattr(client, name, self._copying(getattr(client, name)))
         _rebind(client, client, post)
-        guard(client, self)
+        guard(client, lambda endpoint, body: self._open(client, endpoint, body))
 
     def _copying(self, copy: Callable[..., Any]) -> Callable[..., Any]:
         def copied(*args: Any, **kwargs: Any) -> Any:
@@ -179,13 +176,16 @@ class GovernedClients:
             # What the SDK would do later; here the policies must see it.
             body = {**body, **extra}
             options = {name: value for name, value in options.items() if name != "extra_json"}
-        provider = provider_of(client)
-        call = GovernedCall(self.governance, endpoint, body, provider=provider)
+        call = self._open(client, endpoint, body)
         body = call.admit(body)
+        provider = provider_of(client)
         hide_usage = stream and endpoint.describes_usage and provider == "openai" and _may_ask_usage(body, options)
         if hide_usage:
             body = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
         return call, body, options, hide_usage
+
+    def _open(self, client: Any, endpoint: convert.Endpoint, body: Mapping[str, Any]) -> GovernedCall:
+        return GovernedCall(self.governance, endpoint, body, provider=provider_of(client))
 
     def _stream(self, call: GovernedCall, *, hide_usage: bool) -> StreamedCall:
         streamed = StreamedCall(call, hide_usage=hide_usage)
