@@ -252,8 +252,11 @@ def retrieval(documents: object, index_version: str | None) -> Retrieval:
     if not isinstance(documents, list | tuple):
         return Retrieval(index_version=index_version)
     hits = tuple(_hit(document, rank) for rank, document in enumerate(documents))
-    versions = {str(doc.metadata["index_version"]) for doc in documents
-                if isinstance(getattr(doc, "metadata", None), dict) and doc.metadata.get("index_version")}
+    versions = {
+        str(doc.metadata["index_version"])
+        for doc in documents
+        if isinstance(getattr(doc, "metadata", None), dict) and doc.metadata.get("index_version")
+    }
     return Retrieval(documents=hits, index_version=index_version or (versions.pop() if len(versions) == 1 else None))
 
 

@@ -9,7 +9,15 @@ from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from wandb_governance.demo.story import BLOCKED_QUESTION, QUESTIONS, REDACTED_QUESTION, SYSTEM, ModelAddress, Search, Step
+from wandb_governance.demo.story import (
+    BLOCKED_QUESTION,
+    QUESTIONS,
+    REDACTED_QUESTION,
+    SYSTEM,
+    ModelAddress,
+    Search,
+    Step,
+)
 from wandb_governance.errors import MissingExtraError
 
 from wandb_governance_langchain.enforce import govern
@@ -52,7 +60,11 @@ def chain(governance: Governance, found: Sequence[Passage], model: ModelAddress)
     except ImportError as error:
         raise MissingExtraError("langchain-openai", extra="demo") from error
     chat = ChatOpenAI(
-        model=model.name, base_url=model.base_url, api_key=lambda: model.api_key, temperature=0, max_completion_tokens=48
+        model=model.name,
+        base_url=model.base_url,
+        api_key=lambda: model.api_key,
+        temperature=0,
+        max_completion_tokens=48,
     )
     prompt = ChatPromptTemplate.from_messages([("system", SYSTEM + "\n\n{context}"), ("human", "{question}")])
     context = itemgetter("question") | PassageRetriever(search=Search(found)) | _joined

@@ -67,9 +67,7 @@ class Judge:
         stoppable: bool = True,
     ) -> PolicyViolation | None:
         """The violation to raise, if any; verdicts are written down."""
-        judgement = self._governance.judge(
-            span, texts, scope, enforced=False, stoppable=stoppable, tool=tool
-        )
+        judgement = self._governance.judge(span, texts, scope, enforced=False, stoppable=stoppable, tool=tool)
         if judgement is None:
             return None
         if judgement.redacted:

@@ -227,9 +227,7 @@ class OpenRuns:
             return
         context = span.context
         if (who.user and context.user is None) or (who.session and context.session is None):
-            span.context = replace(
-                context, user=context.user or who.user, session=context.session or who.session
-            )
+            span.context = replace(context, user=context.user or who.user, session=context.session or who.session)
         span.prompt_name = span.prompt_name or who.prompt_name
         span.prompt_version = span.prompt_version or who.prompt_version
         if who.tags:
