@@ -105,6 +105,11 @@ class ContentEncoder:
             self._cache[value] = known
         return known
 
+    def _cut(self, value: str) -> str:
+        """The head of a string inside other data, which tells what it was cut from."""
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{self._string(value)[: self._limit // 2]}… [{len(value)} characters, sha256 {digest}]"
+
     def _clean(self, value: str) -> str:
         if not value.isascii():
             value = value.encode("utf-8", "replace").decode("utf-8")
@@ -113,7 +118,7 @@ class ContentEncoder:
     def _plain(self, value: object, depth: int, budget: list[int]) -> object:
         kind = type(value)
         if kind is str:
-            return self._string(value)  # type: ignore[arg-type]
+            return self._string(value) if len(value) <= self._limit else self._cut(value)  # type: ignore[arg-type]
         if value is None or kind is bool:
             return value
         if kind is int:

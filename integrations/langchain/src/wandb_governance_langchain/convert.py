@@ -140,9 +140,11 @@ def _without_bytes(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _without_bytes(item) for key, item in value.items()}
     if isinstance(value, str) and (value.startswith("data:") or len(value) > 1024):
-        kind = value[5 : value.find(",")] if value.startswith("data:") else "base64"
-        digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
-        return f"<{kind[:64]}, {len(value)} characters, sha256 {digest}>"
+        kind, _, data = (
+            value.removeprefix("data:").partition(",") if value.startswith("data:") else ("base64", "", value)
+        )
+        digest = hashlib.sha256(data.encode("utf-8", "replace")).hexdigest()
+        return f"<{kind[:64]}, {len(data)} characters, sha256 {digest}>"
     return value
 
 
