@@ -161,36 +161,73 @@ def rollback(
 @click.argument("thing")
 @click.option("--project", required=True, help="[entity/]project whose runs are watched.")
 @click.option("--to", "stage", default="staging", show_default=True, help="Stage of governance.yaml.")
-@click.option(
-    "--tag", default="candidate-for-staging", show_default=True, help="Tag of a run that asks to be promoted."
-)
-@click.option(
-    "--every", "every_s", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds between polls."
-)
-@click.option("--once", is_flag=True, help="Poll once and end.")
+@click.option("--tag", default="candidate-for-staging", show_default=True, help="Tag of a run that asks for promotion.")
+@click.option("--every", "every_s", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds.")
+@click.option("--listen", help="HOST:PORT for webhooks; a delivery starts a poll at once.")
+@click.option("--once", is_flag=True, help="Poll once and end; exit code 5 on drift.")
 @config_option
 @json_option
 def watch(
-    thing: str, project: str, stage: str, tag: str, every_s: float, once: bool, config: Path, as_json: bool
+    thing: str,
+    project: str,
+    stage: str,
+    tag: str,
+    every_s: float,
+    listen: str | None,
+    once: bool,
+    config: Path,
+    as_json: bool,
 ) -> None:
-    """Drive promotions of THING: new candidates, votes in ticket systems, deliveries, drift."""
-    import time
+    """Drive promotions of THING: new candidates, votes in ticket systems, deliveries, drift.
 
+    Secrets of incoming webhooks stand in WANDB_GOVERNANCE_HOOK_SECRETS_<SCHEME> (WANDB, JIRA, GITHUB, STANDARD); two
+    during a rotation, with a comma between them.
+    """
+    import contextlib
+    import threading
+
+    from wandb_governance.registry.incidents import IncidentBook, alias_findings
     from wandb_governance.registry.session import open_session
     from wandb_governance.registry.watch import Watch, poll
 
     wanted = Watch(thing=thing, stage=stage, project=project, tag=tag)
-    while True:
-        with open_session(config, write=True) as session:
-            seen = poll(session, wanted)
-        if as_json:
-            click.echo(json.dumps(seen.as_json(), sort_keys=True))
-        else:
-            for line in seen.lines():
-                click.echo(line)
-        if once:
-            sys.exit(5 if seen.drift else 0)
-        time.sleep(every_s)
+    wake, book = threading.Event(), IncidentBook()
+    with contextlib.ExitStack() as stack:
+        if listen is not None:
+            host, port = stack.enter_context(_door(listen, config, wake))
+            click.echo(f"listening on http://{host}:{port}/hooks/<scheme>", err=True)
+        while True:
+            wake.clear()
+            with open_session(config, write=True) as session:
+                seen = poll(session, wanted)
+            news = book.look(alias_findings(seen.compared))
+            if as_json:
+                click.echo(json.dumps(seen.as_json(), sort_keys=True))
+            else:
+                for line in seen.lines(news):
+                    click.echo(line)
+            if once:
+                sys.exit(5 if seen.drift else 0)
+            wake.wait(every_s)
+
+
+def _door(listen: str, config: Path, wake: Any) -> Any:
+    from wandb_governance.clock import SystemClock
+    from wandb_governance.registry.document import load_document
+    from wandb_governance.registry.receiver import listening
+    from wandb_governance.registry.webhooks import Inbox, secrets_from
+
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit():
+        raise click.UsageError("--listen takes HOST:PORT")
+    path = config.resolve().parent / load_document(config).ledger
+    secrets = secrets_from(os.environ)
+    return listening(
+        host or "127.0.0.1",
+        int(port),
+        inbox=lambda: Inbox(path.with_name("inbox.db"), clock=SystemClock(), secrets=secrets),
+        wake=wake,
+    )
 
 
 def _progress(quiet: bool) -> Any:

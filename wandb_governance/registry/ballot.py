@@ -83,7 +83,7 @@ class Ballot:
             raise ApprovalError(f"promotion {promotion.id} is {promotion.state}: it takes no votes")
         self.ledger.append(VOTE, promotion=promotion.id, body={"envelope": dict(envelope)})
         if withdrawn:
-            reason = f"{vote.person} took the approval back after the version was let in: {vote.comment or 'no comment'}"
+            reason = f"{vote.person} took the approval back after the commit: {vote.comment or 'no comment'}"
             self.ledger.append(ROLLBACK_PROPOSED, promotion=promotion.id, body={"reason": reason})
         return vote
 

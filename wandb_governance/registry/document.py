@@ -244,7 +244,9 @@ class _GateError(ValueError):
 
 
 def _located(error: ValidationError, marked: MarkedDocument) -> GovernanceFileError:
-    first = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt key is both unknown and missing: the first says more.
+    first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
     location: tuple[str | int, ...] = tuple(part for part in first["loc"] if part != "[key]")
     message = _said(first)
     cause = first.get("ctx", {}).get("error")

@@ -11,7 +11,11 @@ from wandb_governance.registry.report import plain
 from wandb_governance.registry.rollback import finish
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wandb_governance.registry.incidents import Incident
     from wandb_governance.registry.promotion import Promotion
+    from wandb_governance.registry.reconcile import Comparison
     from wandb_governance.registry.session import Session
 
 _GOVERNED_TYPES = frozenset({"model", "prompt", "dataset", "vector-index", "rag-configuration"})
@@ -36,8 +40,18 @@ class Poll:
     promotions: tuple[Promotion, ...]
     failures: tuple[str, ...]
     """One sentence per candidate or promotion that could not be driven; tried again at the next poll."""
-    drift: tuple[str, ...]
+    compared: tuple[Comparison, ...]
+    """Every governed alias, compared with the ledger."""
     delivered: int
+
+    @property
+    def drift(self) -> tuple[str, ...]:
+        """One sentence per alias that is not where the ledger put it."""
+        return tuple(
+            f"{item.alias} of {item.thing} is {item.agreement}: {item.registry or 'nothing'}"
+            for item in self.compared
+            if item.differs
+        )
 
     def as_json(self) -> dict[str, Any]:
         """One object per pass."""
@@ -50,11 +64,11 @@ class Poll:
             "delivered": self.delivered,
         }
 
-    def lines(self) -> list[str]:
-        """For a terminal."""
+    def lines(self, news: Sequence[Incident] = ()) -> list[str]:
+        """For a terminal: what was done, and incidents that opened or closed; an old one is not told again."""
         lines = [plain(f"{p.state.value:18} {p.candidate['source']} {p.note}") for p in self.promotions]
         lines += [plain(f"could not go on: {text}") for text in self.failures]
-        return lines + [plain(f"DRIFT: {text}") for text in self.drift]
+        return lines + [plain(f"{item.state.upper()}: {item.subject} {', '.join(item.details)}") for item in news]
 
 
 def poll(session: Session, wanted: Watch) -> Poll:
@@ -81,9 +95,7 @@ def poll(session: Session, wanted: Watch) -> Poll:
     return Poll(
         promotions=tuple(done),
         failures=tuple(failures),
-        drift=tuple(
-            f"{c.alias} of {c.thing} is {c.agreement}: {c.registry or 'nothing'}" for c in compared if c.differs
-        ),
+        compared=compared,
         delivered=len(delivered),
     )
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from wandb_governance.errors import RegistryError
 
@@ -115,6 +115,15 @@ class Inbox:
             raise WebhookRefusedError("the time stamp is no number", status=401) from error
         if off_s > TOLERANCE_S:
             raise WebhookRefusedError(f"the time stamp is {off_s:.0f} s off", status=401)
+
+
+def secrets_from(environ: Mapping[str, str]) -> dict[Scheme, list[str]]:
+    """Secrets of incoming webhooks: ``WANDB_GOVERNANCE_HOOK_SECRETS_<SCHEME>``, with commas between several."""
+    found: dict[Scheme, list[str]] = {}
+    for scheme in get_args(Scheme):
+        text = environ.get(f"WANDB_GOVERNANCE_HOOK_SECRETS_{scheme.upper()}", "")
+        found[scheme] = [secret.strip() for secret in text.split(",") if secret.strip()]
+    return found
 
 
 def _delivery_id(scheme: Scheme, headers: Mapping[str, str], body: bytes) -> str:
