@@ -60,6 +60,7 @@ class PolicyEngine:
         self.document = document
         self._cache = FindingsCache(cache_entries)
         self._bounds: dict[str, StreamBounds] = {}
+        self._ns_per_char: dict[str, float] = {}
         self._by_scope = {scope: tuple(link for link in links if scope in link.scopes) for scope in Scope}
         self._for_records = tuple(link for link in links if link.sensitive or link.action is Action.REDACT)
 
@@ -113,6 +114,17 @@ class PolicyEngine:
         links = [link for link in self._by_scope[context.scope] if deferred is None or link.deferred is deferred]
         admitted: dict[str, Verdict] = {}
         return [self._decide(text, context, links, admitted) for text in texts]
+
+    def estimate_ns(self, texts: Sequence[str], context: RuleContext, *, deferred: bool | None = None) -> int:
+        """About how long ``evaluate_many`` will take, from what it took before; texts that are kept take nothing."""
+        total = 0.0
+        for link in self._by_scope[context.scope]:
+            if deferred is not None and link.deferred is not deferred:
+                continue
+            pace = self._ns_per_char.get(link.name, 0.0)
+            if pace:
+                total += sum(len(t) for t in texts if not self._cache.holds(link.name, t, context)) * pace
+        return int(total)
 
     def redact(self, text: str) -> str:
         """``text`` as it may be recorded: what a redacting or sensitive policy finds is replaced, in any scope or mode.
@@ -192,7 +204,10 @@ class PolicyEngine:
         key = self._cache.key(link.name, text, context)
         kept = self._cache.get(key)
         if kept is None:
+            started = time.perf_counter_ns()
             kept = run_rule(link, text, context)
+            pace = (time.perf_counter_ns() - started) / max(len(text), 50)
+            self._ns_per_char[link.name] = 0.8 * self._ns_per_char.get(link.name, pace) + 0.2 * pace
             self._cache.put(key, kept)
         return kept
 

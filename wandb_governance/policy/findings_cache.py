@@ -44,6 +44,10 @@ class FindingsCache:
                 self._kept.move_to_end(key)
             return found
 
+    def holds(self, policy: str, text: str, context: RuleContext) -> bool:
+        """Whether findings of ``text`` are kept."""
+        return self.key(policy, text, context) in self._kept
+
     def put(self, key: _Key, findings: tuple[Finding, ...]) -> None:
         """Keep ``findings``."""
         if not self._entries:
