@@ -129,7 +129,7 @@ def test_15_a_custom_gate_can_do_no_harm(tmp_path: Path, how: str, monkeypatch: 
         ("requires: staging", "requires: stagin", "requires"),
         ("expires_after: 72h", "expires_after: 72", "expires_after"),
         ("ml-lead: 1, compliance: 1", "ml-lead: 2, compliance: 1", "approvals"),
-        ("licence: apache-2.0", "lisence: apache-2.0", "licence"),
+        ("licence: apache-2.0", "lisence: apache-2.0", "lisence"),
         ("risk: limited", "risk: none", "risk"),
         ("owner: ana", "owner: zoe", "owner"),
         ("version: 1", "version: 1\nversion: 1", "version"),
