@@ -31,9 +31,7 @@ def test_two_processes_on_a_cold_store_do_everything_once(tmp_path: Path) -> Non
     """Two agents that start together share the work and never repeat it."""
     context = multiprocessing.get_context("spawn")
     log = tmp_path / "produced"
-    processes = [
-        context.Process(target=worker, args=(str(tmp_path / "store"), str(log), 200, 0.01)) for _ in range(2)
-    ]
+    processes = [context.Process(target=worker, args=(str(tmp_path / "store"), str(log), 200, 0.01)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -45,7 +43,7 @@ def test_two_processes_on_a_cold_store_do_everything_once(tmp_path: Path) -> Non
 
 
 def test_work_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
-    """kill -9 in the middle loses at most one batch, and its claims are free at once."""
+    """Kill -9 in the middle loses at most one batch, and its claims are free at once."""
     context = multiprocessing.get_context("spawn")
     log = tmp_path / "produced"
     victim = context.Process(target=worker, args=(str(tmp_path / "store"), str(log), 200, 0.05))

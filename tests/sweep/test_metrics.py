@@ -48,7 +48,11 @@ def test_precision_omega_equals_counting_positions(
 
 def test_a_question_without_gold_has_no_score() -> None:
     """It is counted apart, never scored as a miss."""
-    for call in (lambda: span_scores([], [("a", 0, 1)]), lambda: precision_omega([], {}), lambda: ranking_scores({}, [])):
+    for call in (
+        lambda: span_scores([], [("a", 0, 1)]),
+        lambda: precision_omega([], {}),
+        lambda: ranking_scores({}, []),
+    ):
         with pytest.raises(SweepError):
             call()
 

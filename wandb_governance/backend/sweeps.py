@@ -32,8 +32,21 @@ class TrialRun:
         self.run = run
 
     @classmethod
-    def start(cls, *, project: str | None = None, job_type: str = "rag-trial", group: str | None = None) -> TrialRun:
+    def start(
+        cls,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        sweep: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> TrialRun:
         """Start a run; under ``wandb agent`` it is the one that the sweep asked for.
+
+        Args:
+            project: W&B project.
+            entity: W&B entity.
+            sweep: Id of a sweep to add the run to, where no agent started this.
+            parameters: What such a run is to try.
 
         Raises:
             BackendError: W&B refused or can't be reached.
@@ -41,7 +54,10 @@ class TrialRun:
         import wandb
 
         with _translated("start a run"):
-            return cls(wandb.init(project=project, job_type=job_type, group=group))
+            settings = wandb.Settings(sweep_id=sweep) if sweep else None
+            config = dict(parameters) if parameters else None
+            run = wandb.init(project=project, entity=entity, job_type="rag-trial", config=config, settings=settings)
+            return cls(run)
 
     @property
     def id(self) -> str:
@@ -118,15 +134,17 @@ class ReadRun:
     summary: Mapping[str, Any]
     rows: tuple[Mapping[str, Any], ...]
     """Rows of its table, empty where it has none."""
+    heartbeat: str | None = None
+    """When it was last heard of, as W&B writes it."""
 
 
-def read_sweep(sweep: str, *, project: str | None = None, table: str = "questions") -> SweepRuns:
+def read_sweep(sweep: str, *, project: str | None = None, table: str | None = None) -> SweepRuns:
     """The runs of a sweep with their tables.
 
     Args:
         sweep: ``id``, ``project/id`` or ``entity/project/id``.
         project: Where ``sweep`` is only an id; else ``WANDB_PROJECT``.
-        table: Key of the table to read from each run.
+        table: Key of the table to read from each finished run; none is read without it.
 
     Raises:
         BackendError: There is no such sweep, or W&B can't be reached.
@@ -142,7 +160,8 @@ def read_sweep(sweep: str, *, project: str | None = None, table: str = "question
                 state=run.state,
                 config=dict(run.config),
                 summary={key: run.summary[key] for key in run.summary.keys()},  # noqa: SIM118 - no mapping
-                rows=_table_rows(run, table) if run.state == "finished" else (),
+                rows=_table_rows(run, table) if table and run.state == "finished" else (),
+                heartbeat=getattr(run, "heartbeatAt", None),
             )
             for run in found.runs
         )

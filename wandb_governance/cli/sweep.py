@@ -157,16 +157,30 @@ def trial(file: Path, cache: Path | None, executor: str, address: str | None, *,
 @click.argument("sweep_id")
 @_FILE
 @click.option("--count", type=int, help="Trials to run at most.")
+@click.option(
+    "--dead-after",
+    type=click.FloatRange(min=1),
+    default=90.0,
+    show_default=True,
+    help="Seconds without a heartbeat after which a run of another agent is done again.",
+)
 @_CACHE
 @_NO_CACHE
-def agent(sweep_id: str, file: Path, count: int | None, cache: Path | None, *, no_cache: bool) -> None:
-    """Run trials of a W&B sweep in one process: no start-up and no slow polling between short trials."""
+def agent(
+    sweep_id: str, file: Path, count: int | None, dead_after: float, cache: Path | None, *, no_cache: bool
+) -> None:
+    """Run trials of a W&B sweep in one process: no start-up and no slow polling between short trials.
+
+    At the end of a grid it also runs what agents that died have left.
+    """
     from wandb_governance.backend.sweeps import run_agent
-    from wandb_governance.cli.sweep_trial import one_trial
+    from wandb_governance.cli.sweep_trial import complete_grid, one_trial
 
     loaded = _load(file)
     with _store(cache, no_cache=no_cache) as store:
         run_agent(sweep_id, lambda: one_trial(loaded, store), project=loaded.spec.project, count=count)
+        if count is None and loaded.spec.search.method == "grid":
+            complete_grid(sweep_id, loaded, store, silent_s=dead_after)
 
 
 @sweep.command()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wandb_governance.backend.sweeps import TrialRun
+from wandb_governance.backend.sweeps import TrialRun, read_sweep
 from wandb_governance.errors import GovernanceError
 from wandb_governance.policy.verdict import Action, Scope
 from wandb_governance.runtime import Governance
-from wandb_governance.sweep.program import run_trial
+from wandb_governance.sweep.program import missing_points, run_trial
 from wandb_governance.tracing.span import LlmCall, Retrieval, RetrievedDocument, SpanKind
 
 if TYPE_CHECKING:
@@ -76,12 +77,12 @@ class GovernedObserver:
         return verdict
 
 
-def one_trial(sweep: RagSweep, store: Store, *, executor: Executor | None = None) -> None:
+def one_trial(sweep: RagSweep, store: Store, *, executor: Executor | None = None, run: TrialRun | None = None) -> None:
     """Run the trial that W&B asks for. A failure marks the run and is told; it never ends the sweep.
 
     An agent that sees three programs fail within a minute gives the whole sweep up, so this returns normally.
     """
-    run = TrialRun.start(project=sweep.spec.project)
+    run = run or TrialRun.start(project=sweep.spec.project)
     try:
         result = run_trial(sweep, run, store, observer=_observer(sweep, run), executor=executor)
     except GovernanceError as error:
@@ -92,6 +93,41 @@ def one_trial(sweep: RagSweep, store: Store, *, executor: Executor | None = None
         click.secho(f"warning: {warning}", fg="yellow", err=True)
     click.echo(f"{result.configuration.label}: {result.metric} {result.score:.4f}", err=True)
     run.finish()
+
+
+def complete_grid(where: str, sweep: RagSweep, store: Store, *, silent_s: float = 90.0, poll_s: float = 5.0) -> int:
+    """Run what dead agents left of a grid. W&B gives a point out once, so what was killed never comes again.
+
+    Args:
+        where: The sweep.
+        sweep: Its file.
+        store: Shared work.
+        silent_s: A running run whose heartbeat does not move for this long is dead; the SDK sends one every 30 s.
+        poll_s: How often W&B is asked.
+
+    Returns:
+        How many trials were run here.
+    """
+    heard: dict[str, tuple[str | None, float]] = {}
+    done = 0
+    while True:
+        found = read_sweep(where, project=sweep.spec.project)
+        now = time.monotonic()
+        running = [run for run in found.runs if run.state == "running"]
+        for run in running:
+            if heard.get(run.id, ("", 0.0))[0] != run.heartbeat:
+                heard[run.id] = (run.heartbeat, now)
+        alive = {run.id for run in running if now - heard[run.id][1] < silent_s}
+        missing = missing_points(found, sweep, alive=alive)
+        if missing:
+            entity, project, id_ = found.path.split("/")
+            fresh = TrialRun.start(project=project, entity=entity, sweep=id_, parameters=missing[0])
+            one_trial(sweep, store, run=fresh)
+            done += 1
+        elif alive:
+            time.sleep(poll_s)
+        else:
+            return done
 
 
 def _observer(sweep: RagSweep, run: TrialRun) -> GovernedObserver | None:

@@ -12,7 +12,7 @@ import orjson
 from wandb_governance.errors import SweepError
 from wandb_governance.sweep.build import obtain_index
 from wandb_governance.sweep.compile import check_data
-from wandb_governance.sweep.program import holdout_questions, records_of
+from wandb_governance.sweep.program import QUESTIONS_TABLE, holdout_questions, records_of
 from wandb_governance.sweep.records import ResultsFile
 from wandb_governance.sweep.select import select
 from wandb_governance.sweep.trial import Trial
@@ -74,7 +74,7 @@ def read_trials(where: str, sweep: RagSweep) -> Trials:
         return Trials(records=tuple(records))
     from wandb_governance.backend.sweeps import read_sweep
 
-    found = read_sweep(where, project=sweep.spec.project)
+    found = read_sweep(where, project=sweep.spec.project, table=QUESTIONS_TABLE)
     fixed = {key: value["value"] for key, value in found.config.get("parameters", {}).items() if "value" in value}
     check_data(sweep, fixed)
     records = records_of(found, sweep)

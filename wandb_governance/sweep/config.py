@@ -336,7 +336,8 @@ def _check_chunking(sweep: RagSweep, source: YamlSource) -> None:
 def _known(source: YamlSource, path: tuple[str, ...], values: Sequence[str], known: Sequence[str]) -> None:
     for index, value in enumerate(values):
         if value not in known:
-            raise _at(source, (*path, index), f"no {path[-1]} {value!r}; there are {', '.join(known)}")
+            written = (*path, index) if (*path, index) in source.places else path
+            raise _at(source, written, f"no {path[-1]} {value!r}; there are {', '.join(known)}")
 
 
 def _at(source: YamlSource, path: tuple[Any, ...], message: str) -> SweepConfigError:

@@ -12,7 +12,7 @@ from wandb_governance.sweep.records import TrialRecord
 from wandb_governance.sweep.trial import NoObserver, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from wandb_governance.backend.sweeps import SweepRuns, TrialRun
     from wandb_governance.sweep.build import Executor
@@ -104,6 +104,24 @@ def records_of(found: SweepRuns, sweep: RagSweep) -> list[TrialRecord]:
     return list(records.values())
 
 
+def missing_points(found: SweepRuns, sweep: RagSweep, *, alive: Collection[str]) -> list[dict[str, Any]]:
+    """Grid points of a sweep that no run has finished and no living run is at work on.
+
+    Args:
+        found: The sweep's runs.
+        sweep: The sweep file; its search is a grid.
+        alive: Ids of runs that are known to be at work.
+    """
+    taken = {
+        sweep.space.configuration(run.config).key
+        for run in found.runs
+        if run.state == "finished" or (run.state == "running" and run.id in alive)
+    }
+    fixed = {key: value["value"] for key, value in found.config.get("parameters", {}).items() if key in DATA_KEYS}
+    points = sweep.space.points()
+    return [point | fixed for point in points if sweep.space.configuration(point).key not in taken]
+
+
 def _ask_in_steps(trial: Trial, questions: Sequence[Question], run: TrialRun) -> TrialResult:
     name, size = trial.sweep.spec.metric.name, -(-len(questions) // _STEPS)
     parts: list[TrialResult] = []
@@ -148,6 +166,3 @@ def _facts(result: TrialResult) -> Mapping[str, Any]:
         "questions_unanswerable": sum(not one.scores for one in result.results),
         "rag_warnings": list(result.warnings),
     }
-
-
-__all__ = ["DATA_KEYS", "QUESTIONS_TABLE", "holdout_questions", "records_of", "run_trial", "search_questions"]

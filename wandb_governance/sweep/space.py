@@ -237,6 +237,18 @@ class Space:
             parameters[name] = _parameter(getattr(self, name))
         return parameters
 
+    def points(self) -> list[dict[str, Any]]:
+        """The grid as W&B parameters, one for each configuration.
+
+        Raises:
+            SweepConfigError: An axis is a range.
+        """
+        if self.has_range:
+            raise SweepConfigError("a space with ranges has no grid", key="space")
+        axes = self.parameters()
+        values = itertools.product(*(axis.get("values", [axis.get("value")]) for axis in axes.values()))
+        return [dict(zip(axes, point, strict=True)) for point in values]
+
     def configuration(self, parameters: Mapping[str, Any]) -> Configuration:
         """The configuration that W&B's parameters mean.
 
@@ -298,5 +310,7 @@ def _draw(axis: tuple[Any, ...] | Range, rng: random.Random) -> Any:
 def _parameter(axis: Sequence[Scalar] | Range) -> dict[str, Any]:
     if isinstance(axis, Range):
         return axis.as_parameter()
-    values = list(dict.fromkeys(axis))
+    # 0.0 and 0 are told apart by W&B's grid search, and a whole float comes back from a run as an integer.
+    whole = (int(value) if isinstance(value, float) and value.is_integer() else value for value in axis)
+    values = list(dict.fromkeys(whole))
     return {"value": values[0]} if len(values) == 1 else {"values": values}
