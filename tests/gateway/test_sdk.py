@@ -186,7 +186,8 @@ def test_the_async_client(gateway: Any, provider: Any) -> None:
 def test_models_are_listed(gateway_of: Any, provider: Any) -> None:
     """Those the document names."""
     gateway = gateway_of(
-        'pack: {{name: p}}\nproviders:\n  targets:\n    - {{id: a, provider: "openai:chat:gpt-4o", base_url: "{url}"}}\n'
+        "pack: {{name: p}}\nproviders:\n  targets:\n    - "
+        '{{id: a, provider: "openai:chat:gpt-4o", base_url: "{url}"}}\n'
     )
     sdk = client(gateway)
     assert [model.id for model in sdk.models.list()] == ["gpt-4o"]
