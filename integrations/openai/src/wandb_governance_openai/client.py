@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ClientT = TypeVar("ClientT", bound=OpenAI | AsyncOpenAI)
 
 _STATE = "_wandb_governance"
+_ABSENT = frozenset({"NotGiven", "Omit"})
+"""Classes of what the SDK leaves out of a request; their names, since not every version has both."""
 _RAW_HEADER = "x-stainless-raw-response"
 
 
@@ -176,6 +178,7 @@ class GovernedClients:
             # What the SDK would do later; here the policies must see it.
             body = {**body, **extra}
             options = {name: value for name, value in options.items() if name != "extra_json"}
+        body = {name: value for name, value in body.items() if type(value).__name__ not in _ABSENT}
         call = self._open(client, endpoint, body)
         body = call.admit(body)
         provider = provider_of(client)

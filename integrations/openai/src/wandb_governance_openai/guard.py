@@ -56,7 +56,7 @@ class GuardedTransport:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.calls: dict[str, OpenCall] = {}
-        """Host -> starts the record of a call; several clients may share one HTTP client, and other hosts are let by."""
+        """Host -> starts the record of a call. Several clients may share one HTTP client; other hosts are let by."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
