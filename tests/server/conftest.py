@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import subprocess
 import sys
 import textwrap
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,9 +28,19 @@ class SdkScript(Protocol):
 
 
 @pytest.fixture
-def sdk(wandb_server: RunningServer, tmp_path: Path) -> SdkScript:
-    """The unmodified SDK against the session's server."""
-    return sdk_against(wandb_server.env, tmp_path)
+def sdk(wandb_server: RunningServer, tmp_path: Path) -> Iterator[SdkScript]:
+    """The unmodified SDK against the session's server; fails when it asked for a field that has no resolver."""
+    yield sdk_against(wandb_server.env, tmp_path)
+    assert unresolved(wandb_server) == {}
+
+
+def unresolved(server: RunningServer) -> dict[str, int]:
+    """Fields that clients asked a server for and that no resolver knows."""
+    token = base64.b64encode(f"api:{server.api_key}".encode()).decode()
+    request = urllib.request.Request(f"{server.url}/api/unresolved", headers={"Authorization": f"Basic {token}"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        found: dict[str, int] = json.load(answer)["unresolved"]
+    return found
 
 
 def sdk_env(env: dict[str, str], folder: Path) -> dict[str, str]:

@@ -202,7 +202,7 @@ def test_console_lines_are_told_apart(api: Api) -> None:
     found = _run(api, "logLineCount logLines(last: 10) { edges { node { number level timestamp line } } }")
     nodes = [edge["node"] for edge in found["logLines"]["edges"]]  # type: ignore[index]
     assert [node["line"] for node in nodes] == ["broken", "fine", "new"]
-    assert [node["level"] for node in nodes] == ["error", None, "info"]
+    assert [node["level"] for node in nodes] == ["error", "", "info"]
     assert [node["number"] for node in nodes] == [0, 1, 2]
     assert nodes[0]["timestamp"] == "2026-01-02T03:04:05.678901"
 

@@ -46,8 +46,8 @@ def _line(row: Row) -> Row:
         "__typename": "LogLine",
         "number": row["line"],
         "timestamp": when or iso(row["received_at"]),
-        "level": "error" if level else None,
-        "label": None,
+        "level": "error" if level else "",
+        "label": "",
         "line": line,
     }
 
