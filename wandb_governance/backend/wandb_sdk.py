@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     import wandb
 
 
+def run_is_active() -> bool:
+    """Whether this process has an active run; costs next to nothing."""
+    return getattr(sys.modules.get("wandb"), "run", None) is not None
+
+
 def active_run() -> WandbRun | None:
     """The run that is active in this process; None where there is none. Never imports ``wandb`` itself."""
     module = sys.modules.get("wandb")
@@ -34,6 +39,23 @@ def attach(run: Any) -> RunPort:
     if not hasattr(run, "log") or not hasattr(run, "id"):
         raise BackendError(f"run must be what wandb.init() returns, not a {type(run).__name__}")
     return WandbRun(run)
+
+
+def summary_of(path: str) -> dict[str, Any]:
+    """Summary of a run that W&B holds.
+
+    Args:
+        path: ``entity/project/run``.
+
+    Raises:
+        BackendError: W&B has no such run or could not be reached.
+    """
+    import wandb
+
+    try:
+        return dict(wandb.Api().run(path).summary_metrics)
+    except Exception as error:
+        raise BackendError(f"could not read the summary of {path!r}: {error}") from error
 
 
 def start_run(

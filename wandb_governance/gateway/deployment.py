@@ -14,8 +14,10 @@ from wandb_governance.policy.budget import Budget, BudgetStore, default_path
 from wandb_governance.policy.chain import build_chain
 from wandb_governance.policy.document import load_document
 from wandb_governance.policy.engine import PolicyEngine
+from wandb_governance.policy.rule import RuleContext
 from wandb_governance.policy.rules.audit_logger import AuditLogger, AuditOptions
 from wandb_governance.policy.rules.limits import CostTracker, open_store
+from wandb_governance.policy.verdict import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +102,7 @@ def load_deployment(path: Path) -> Deployment:
         cache_entries=50_000,
     )
     _check_upstreams(document, source)
+    _warm(engine)
     upstreams = {
         target.id: Upstream(
             target=target,
@@ -137,6 +140,15 @@ def refused_address(address: str, *, allow_private: bool) -> str | None:
 
 
 _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")})
+
+
+def _warm(engine: PolicyEngine) -> None:
+    """Let every detector load what it loads on first use, and learn how long each takes."""
+    text = "Please write to Ann Example at ann@example.com or call +1 415 555 2671 before March 3. " * 4
+    for scope in (Scope.INPUT, Scope.OUTPUT, Scope.TOOL_RESULT):
+        engine.evaluate_pure(text, RuleContext(scope=scope))
+        for link in engine.links_on(scope):
+            engine.bounds(link).settled("a word ")
 
 
 def _check_upstreams(document: PolicyDocument, source: YamlSource) -> None:

@@ -115,6 +115,11 @@ class PolicyEngine:
         admitted: dict[str, Verdict] = {}
         return [self._decide(text, context, links, admitted) for text in texts]
 
+    def evaluate_pure(self, text: str, context: RuleContext) -> Decision:
+        """Decide as the policies do that look at the text alone; nothing is counted against a rate or a budget."""
+        links = [link for link in self._by_scope[context.scope] if link.pure]
+        return self._decide(text, context, links, {})
+
     def estimate_ns(self, texts: Sequence[str], context: RuleContext, *, deferred: bool | None = None) -> int:
         """About how long ``evaluate_many`` will take, from what it took before; texts that are kept take nothing."""
         total = 0.0
