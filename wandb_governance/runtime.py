@@ -16,11 +16,12 @@ import sys
 import threading
 import weakref
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wandb_governance.backend.wandb_sdk import active_run, attach
+from wandb_governance.backend.wandb_sdk import active_run, attach, run_is_active
 from wandb_governance.errors import PolicyViolation
-from wandb_governance.export.session import Session
+from wandb_governance.export.session import UNATTACHED, Session
 from wandb_governance.pipeline import Enricher
 from wandb_governance.pricing.book import PriceBook
 from wandb_governance.settings import Settings
@@ -30,7 +31,6 @@ from wandb_governance.tracing.recorder import OpenSpan, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from types import FrameType
 
     from wandb_governance.backend.base import RunPort
@@ -89,7 +89,7 @@ class Governance:
         self.settings = settings or Settings.from_env()
         self.engine = _engine(policy)
         self._run: RunPort | None = None if run is None else attach(run)
-        self._enricher_book = PriceBook.load(prices)
+        self._book = PriceBook.load(prices)
         self._session: Session | None = None
         self._lock = threading.RLock()
         self._sweeps: list[weakref.WeakMethod[Callable[..., None]]] = []
@@ -106,31 +106,29 @@ class Governance:
     def session(self) -> Session:
         """The session of the run that records belong to now."""
         session = self._session
-        if session is not None and (self._run is not None or session.run is None or not session.run.finished):
-            return session
+        if session is not None:
+            if session.run is None:
+                if not run_is_active():
+                    return session
+            elif self._run is not None or not session.run.finished:
+                return session
         with self._lock:
-            self._session = self._session_of(active_run())
+            self._session = self._session_of(self._run or active_run())
             return self._session
 
     def _session_of(self, run: RunPort | None) -> Session:
-        session = self._find_session(run)
+        session = _find_session(run, self._new_session, self.settings.home)
         session.sweepers.add(self)
-        return session
-
-    def _find_session(self, run: RunPort | None) -> Session:
-        with _registry_lock:
-            known = None if run is None else _sessions.get(run.descriptor.run_id)
-            if known is not None and run is not None and known.serves(run):
-                return known
-            session = Session(
-                run,
-                settings=self.settings,
-                enricher=Enricher(self._enricher_book),
-                find_run=_unclaimed_run,
-            )
-            _sessions[run.descriptor.run_id if run is not None else f"unattached-{id(session)}"] = session
         _install_exit_hooks()
         return session
+
+    def _new_session(self, run: RunPort | None) -> Session:
+        return Session(
+            run,
+            settings=self.settings,
+            enricher=Enricher(self._book),
+            look_for_run=lambda: _claim_active_run(self.settings.home),
+        )
 
     def _write(self, span: Span) -> None:
         try:
@@ -360,15 +358,47 @@ def _pseudonym_key(home: Path) -> bytes:
     return path.read_bytes()
 
 
-_sessions: dict[str, Session] = {}
+_Key = tuple[Path, str]
+_sessions: dict[_Key, Session] = {}
+"""By home and run id; the one that waits for a run stands under ``UNATTACHED``."""
 _registry_lock = threading.RLock()
 _hooks_installed = False
 
 
-def _unclaimed_run() -> RunPort | None:
-    """The active run, unless another session has it."""
+def _find_session(run: RunPort | None, make: Callable[[RunPort | None], Session], home: Path) -> Session:
+    """The session of ``run``: the one it has, the one that waited for a run, or a new one."""
+    with _registry_lock:
+        waiting = _sessions.get((home, UNATTACHED))
+        if waiting is not None and (waiting.closed or waiting.run is not None):
+            waiting = None
+        if run is None:
+            session = waiting or make(None)
+            _sessions[home, UNATTACHED] = session
+            return session
+        key = (home, run.descriptor.run_id)
+        known = _sessions.get(key)
+        if known is not None and known.serves(run):
+            return known
+        if waiting is None:
+            session = make(run)
+        else:
+            session = waiting
+            session.claim(run)
+            del _sessions[home, UNATTACHED]
+        _sessions[key] = session
+        return session
+
+
+def _claim_active_run(home: Path) -> None:
+    """Give the active run to the session that waits for one, unless it has a session already."""
     run = active_run()
-    return None if run is None or run.finished or run.descriptor.run_id in _sessions else run
+    if run is None or run.finished:
+        return
+    with _registry_lock:
+        waiting = _sessions.get((home, UNATTACHED))
+        known = _sessions.get((home, run.descriptor.run_id))
+        if waiting is not None and waiting.run is None and (known is None or not known.serves(run)):
+            _find_session(run, lambda _: waiting, home)
 
 
 def _live_sessions() -> list[Session]:
@@ -392,7 +422,7 @@ def _install_exit_hooks() -> None:
 def _at_exit() -> None:
     for session in _live_sessions():
         try:
-            session.close()
+            session.leave()
         except Exception as error:  # noqa: BLE001 - other sessions must still be closed
             fault("runtime.at_exit", error)
 

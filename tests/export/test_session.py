@@ -144,15 +144,12 @@ def test_flushing_twice_replaces_the_table(session: Session, run: MemoryRun) -> 
 
 def test_without_a_run_records_wait_and_the_next_run_gets_them(settings: Settings, enricher: Enricher) -> None:
     """No run is active: nothing is lost; the first run that begins takes the journal over."""
-    waiting: list[MemoryRun] = []
-    session = Session(
-        None, settings=settings, enricher=enricher, find_run=lambda: waiting[0] if waiting else None
-    )
+    session = Session(None, settings=settings, enricher=enricher)
     session.write_span(make_span(1))
     assert not session.flush(0.1)
     assert statuses(settings.home)[0].run is None
     run = MemoryRun("later")
-    waiting.append(run)
+    session.claim(run)
     session.write_span(make_span(2))
     assert session.flush(5)
     run.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -141,7 +142,8 @@ def recover(
 
 
 def _claim(folder: Path, project: str) -> RunDescriptor:
-    descriptor = RunDescriptor(run_id=folder.name.rsplit("-", 1)[-1], project=project)
+    mode = os.environ.get("WANDB_MODE", "online")
+    descriptor = RunDescriptor(run_id=folder.name.rsplit("-", 1)[-1], project=project, mode=mode)
     write_json(folder / "meta.json", {"version": 1, "run": descriptor.to_json()})
     return descriptor
 

@@ -55,7 +55,7 @@ class Session:
         run: The run; None to wait for one.
         settings: Intervals, limits, folder.
         enricher: Makes the pricing of spans; called on the export thread.
-        find_run: Asked at every look while there is no run.
+        look_for_run: Called at every look while there is no run, to ``claim`` one that has begun.
     """
 
     def __init__(
@@ -64,16 +64,17 @@ class Session:
         *,
         settings: Settings,
         enricher: Enricher,
-        find_run: Callable[[], RunPort | None] = lambda: None,
+        look_for_run: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
-        self._find_run = find_run
+        self._look_for_run = look_for_run
         self._buffer: list[bytes] = []
         self._lock = threading.Lock()
         self.sweepers: weakref.WeakSet[Sweeper] = weakref.WeakSet()
         """Who ends spans that nothing else will end: asked at every look, and before the run ends."""
         self.run: RunPort | None = None
         self.closed = False
+        self._delivered: Mapping[Path, Head] = {}
         self._label = "main" if run is None else run.descriptor.label
         self._writer = f"{self._label}-{os.getpid()}-{secrets.token_hex(4)}"
         owner = UNATTACHED if run is None else run.descriptor.run_id
@@ -166,6 +167,17 @@ class Session:
         self.journal.close()
         self.closed = True
 
+    def leave(self) -> None:
+        """At the interpreter's exit: hand over what there is and close.
+
+        W&B's own exit hook comes later, without a hook for us, and waits for the upload. So what its SDK has taken
+        counts as delivered here.
+        """
+        if self.run is not None and not self.run.finished:
+            self._before_finish()
+        self._after_finish()
+        self.closed = True
+
     def _sweep(self, *, final: bool) -> None:
         for sweeper in list(self.sweepers):
             sweeper.sweep(final=final)
@@ -179,8 +191,6 @@ class Session:
             self._delivered = {folder: head_of(folder) for folder in self._folders()}
         except Exception as error:  # noqa: BLE001 - finishing the run must not fail because of telemetry
             fault("export.session", error)
-
-    _delivered: Mapping[Path, Head] = {}
 
     def _after_finish(self) -> None:
         try:
@@ -197,11 +207,10 @@ class Session:
         self.drain()
         self.journal.sync()
         if self.run is None:
-            found = self._find_run()
-            if found is not None:
-                self._claim(found)
+            self._look_for_run()
 
-    def _claim(self, run: RunPort) -> None:
+    def claim(self, run: RunPort) -> None:
+        """Go on under ``run``, which has begun; what was recorded before goes there too."""
         target = self._root / run.descriptor.run_id / self._writer
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock:
