@@ -170,7 +170,9 @@ class Drawer:
             grouped = rng.random() < 0.5 and len(number) == 16
             return rng.choice([" ", "-"]).join(number[i : i + 4] for i in range(0, 16, 4)) if grouped else number
         if entity == "US_SSN":
-            return f"{rng.choice([*range(1, 666), *range(667, 900)]):03}-{rng.randint(1, 99):02}-{rng.randint(1, 9999):04}"
+            return (
+                f"{rng.choice([*range(1, 666), *range(667, 900)]):03}-{rng.randint(1, 99):02}-{rng.randint(1, 9999):04}"
+            )
         if entity == "IBAN_CODE":
             iban = self.fakers[rng.choice(["de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "en_GB", "pl_PL"])].iban()
             return " ".join(iban[i : i + 4] for i in range(0, len(iban), 4)) if rng.random() < 0.4 else iban
@@ -178,7 +180,15 @@ class Drawer:
 
 
 SLOT = re.compile(r"\{(?:([a-z0-9]+):)?([A-Z_]+)\}")
-DOMAINS = ("example.org", "mail.example.net", "acme-corp.io", "uni-example.edu", "beispiel.de", "exemple.fr", "ejemplo.es")
+DOMAINS = (
+    "example.org",
+    "mail.example.net",
+    "acme-corp.io",
+    "uni-example.edu",
+    "beispiel.de",
+    "exemple.fr",
+    "ejemplo.es",
+)
 PHONE_LOCALES = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "sv_SE")
 
 

@@ -26,7 +26,27 @@ SETS = (
 )
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 # A plain word right after one of these may be a name after all, so their passage always reaches the model.
-HINTS = frozenset(["name", "names", "named", "dear", "mr", "mrs", "ms", "dr", "prof", "sir", "madam", "herr", "frau", "señor", "señora", "monsieur", "madame"])
+HINTS = frozenset(
+    [
+        "name",
+        "names",
+        "named",
+        "dear",
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "sir",
+        "madam",
+        "herr",
+        "frau",
+        "señor",
+        "señora",
+        "monsieur",
+        "madame",
+    ]
+)
 
 
 def main(data: str, out: str) -> None:

@@ -23,7 +23,9 @@ _YOU = re.compile(r"\b(?:you|your|yourself|you're|du|dein\w*|tu|vous|usted|ты|
 _ME = re.compile(r"\b(?:i|my|me|we|our|us|ich|mein\w*)\b", re.IGNORECASE)
 _MODAL = re.compile(r"\b(?:must|shall|will|should|always|never|cannot|can't|don't|not)\b", re.IGNORECASE)
 _POLITE = re.compile(r"\b(?:please|could you|can you|would you|thanks|thank you)\b", re.IGNORECASE)
-_DOCUMENT = re.compile(r"(?:^|\n|\")\W*(?:subject|from|to|date|dear|hi|hello|regards|best|content|title|body)\b", re.IGNORECASE)
+_DOCUMENT = re.compile(
+    r"(?:^|\n|\")\W*(?:subject|from|to|date|dear|hi|hello|regards|best|content|title|body)\b", re.IGNORECASE
+)
 _LINK = re.compile(r"https?:|www\.|@\w+\.\w+")
 _ANSWER = re.compile(r"\b(?:response|reply|answer|output|responses|replies|answers)\b", re.IGNORECASE)
 _REFERENCE = re.compile(
