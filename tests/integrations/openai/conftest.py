@@ -313,7 +313,7 @@ def recorded(server: RunningServer, settings: Settings) -> Iterator[Callable[...
 
     yield make
     for found in made:
-        governance_of(found.client).close()
+        found.run.finish()
         if isinstance(found.client, OpenAI):
             found.client.close()
 

@@ -221,6 +221,26 @@ def test_raw_responses_are_rows(recorded: Any) -> None:
     assert made.calls[1]["status"] == "ok"
 
 
+def test_raw_lines_of_a_stream_are_read_along(recorded: Any) -> None:
+    """An application that reads server-sent events itself has a row with output and usage too."""
+    made = recorded()
+    more = {"stream": True, "stream_options": {"include_usage": True}}
+    with made.client.chat.completions.with_streaming_response.create(**ASK, **more) as response:
+        assert "data: [DONE]" in list(response.iter_lines())
+    row = made.call
+    assert (row["status"], row["input_tokens"], row["streaming"]) == ("ok", 1000, True)
+    assert row["time_to_first_token_s"] > 0
+    assert made.trace["output"] == ANSWER
+
+
+def test_a_raw_stream_that_is_left_is_cancelled(recorded: Any) -> None:
+    """Without one line read."""
+    made = recorded()
+    with made.client.chat.completions.with_streaming_response.create(**ASK, stream=True):
+        pass
+    assert made.call["status"] == "cancelled"
+
+
 async def test_async_raw_responses_are_rows(recorded: Any) -> None:
     """The same for the async client."""
     made = recorded(AsyncOpenAI)

@@ -446,6 +446,7 @@ def test_23_a_redaction_that_breaks_the_structure_is_an_error_not_a_leak(
     with pytest.raises((OpenAIPolicyViolation, ValueError)) as caught:
         parse(**ask("x"), response_format=Contact)
     assert MAIL not in str(caught.value)
+    assert made.call["status"] == "blocked"
 
 
 def test_the_http_client_is_traced_without_a_policy_too(recorded: Any) -> None:

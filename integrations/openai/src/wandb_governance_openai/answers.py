@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
+import inspect
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -14,7 +13,11 @@ from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai import convert
 from wandb_governance_openai.call import GovernedCall, OpenAIPolicyViolation
 from wandb_governance_openai.convert import get
+from wandb_governance_openai.guard import judged_json, tee
 from wandb_governance_openai.stream import AsyncGovernedIterator, GovernedIterator, StreamedCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _UNPARSED = ("iter_bytes", "iter_text", "iter_lines", "iter_raw", "read", "text", "json", "stream_to_file")
 
@@ -55,20 +58,22 @@ def _ending_on_error(call: GovernedCall, action: Callable[[], object]) -> None:
 
 def _whole(call: GovernedCall, answer: Any) -> Any:
     """A whole answer, redacted where a policy says so."""
-    changes = call.answered(answer)
-    return _reparsed(convert.replaced(answer, changes)) if changes else answer
+    changes = call.judged(answer)
+    if changes:
+        try:
+            answer = _reparsed(convert.replaced(answer, changes))
+        except OpenAIPolicyViolation as error:
+            call.end(error=error)
+            raise
+    call.complete(answer)
+    return answer
 
 
 def _judge_raw(call: GovernedCall, response: Any) -> None:
     """The body of a raw response; what a policy redacts is written back into it before anyone reads it."""
-    try:
-        answer = json.loads(response.content)
-    except ValueError:
-        call.end()
-        return
-    changes = call.answered(answer) if isinstance(answer, Mapping) else {}
-    if changes:
-        response._content = json.dumps(convert.replaced(answer, changes)).encode()  # noqa: SLF001 - read already
+    content = judged_json(call, response.content)
+    if content is not None:
+        response._content = content  # noqa: SLF001 - read already, so this is what every way to read it gives
 
 
 def _reparsed(answer: Any) -> Any:
@@ -114,23 +119,22 @@ def _streamed(call: GovernedCall, result: Any, streamed: StreamedCall) -> Any:
         call.end(SpanStatus.OK)
         return result
     parse = result.parse
-    if hasattr(http_response, "aclose") and _is_async(parse):
+    seen = None if call.acts_on(Scope.OUTPUT) else tee(call, http_response)
 
-        async def parsed_async(*args: Any, **kwargs: Any) -> Any:
-            return _take_over(await parse(*args, **kwargs), streamed)
+    def take_over(stream: Any) -> Any:
+        if seen is not None:
+            seen.active = False
+        return _take_over(stream, streamed)
 
-        result.parse = parsed_async
-    else:
-        result.parse = lambda *args, **kwargs: _take_over(parse(*args, **kwargs), streamed)
-    _forbid_unparsed(call, result)
-    _end_with(http_response, streamed.leave)
+    async def parsed_async(*args: Any, **kwargs: Any) -> Any:
+        return take_over(await parse(*args, **kwargs))
+
+    is_async = inspect.iscoroutinefunction(getattr(parse, "__func__", parse))
+    result.parse = parsed_async if is_async else lambda *args, **kwargs: take_over(parse(*args, **kwargs))
+    if seen is None:
+        _forbid_unparsed(result)
+        _end_with(http_response, streamed.leave)
     return result
-
-
-def _is_async(method: Any) -> bool:
-    import inspect
-
-    return inspect.iscoroutinefunction(getattr(method, "__func__", method))
 
 
 def _take_over(stream: Any, streamed: StreamedCall) -> Any:
@@ -159,10 +163,8 @@ def _end_with(response: Any, leave: Callable[[], None]) -> None:
     response.close, response.aclose = closed, aclosed
 
 
-def _forbid_unparsed(call: GovernedCall, response: Any) -> None:
+def _forbid_unparsed(response: Any) -> None:
     """Where a policy acts on output, the lines of a raw stream can't be handed out."""
-    if not call.acts_on(Scope.OUTPUT):
-        return
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs

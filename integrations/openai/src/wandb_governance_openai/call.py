@@ -77,8 +77,8 @@ class GovernedCall:
         self._note_input(admitted)
         return admitted
 
-    def answered(self, answer: object) -> dict[Path, str]:
-        """Judge and record a whole answer, and end the call.
+    def judged(self, answer: object) -> dict[Path, str]:
+        """Note a whole answer and judge it; ``complete`` comes after.
 
         Returns:
             Texts that a policy redacted, by their path in the answer.
@@ -93,9 +93,13 @@ class GovernedCall:
             error = as_openai_error(violation)
             self.span.fail(error)
             raise error from None
-        self._note_output(convert.replaced(answer, changes) if changes else answer)
-        self.span.end()
         return changes
+
+    def complete(self, answer: object) -> None:
+        """End the call with the answer as it goes out."""
+        self._note_output(answer)
+        failed = self.span.llm is not None and self.span.llm.finish_reason == "failed"
+        self.end(SpanStatus.ERROR if failed else SpanStatus.OK)
 
     def _slots(self, scope: Scope, read: Callable[[], list[Slot]]) -> list[Slot]:
         """Texts of a body or an answer. One that can't be read goes through unless a policy would have to see it."""

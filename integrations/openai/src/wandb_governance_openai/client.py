@@ -7,6 +7,7 @@ with the answer as the application will see it.
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -93,6 +94,7 @@ class GovernedClients:
 
     def __init__(self, governance: Governance) -> None:
         self._streams: weakref.WeakKeyDictionary[StreamedCall, float] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
         self.replace(governance)
 
     def replace(self, governance: Governance) -> None:
@@ -121,7 +123,9 @@ class GovernedClients:
     def sweep(self, *, final: bool) -> None:
         """End calls whose stream nobody reads any more."""
         oldest = time.monotonic() - self.governance.settings.abandon_after_s
-        for streamed, since in list(self._streams.items()):
+        with self._lock:
+            known = list(self._streams.items())
+        for streamed, since in known:
             if final or since < oldest:
                 streamed.end(SpanStatus.ABANDONED)
 
@@ -192,7 +196,8 @@ class GovernedClients:
 
     def _stream(self, call: GovernedCall, *, hide_usage: bool) -> StreamedCall:
         streamed = StreamedCall(call, hide_usage=hide_usage)
-        self._streams[streamed] = time.monotonic()
+        with self._lock:
+            self._streams[streamed] = time.monotonic()
         return streamed
 
 

@@ -38,8 +38,8 @@ _PARAMS = (
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "seed", "stop",
     "frequency_penalty", "presence_penalty", "reasoning_effort", "service_tier", "dimensions",
 )  # fmt: skip
-_TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "summary_text": "text",
-              "reasoning_text": "text", "refusal": "refusal"}  # fmt: skip
+_TEXT_KEYS = {"refusal": "refusal"}
+"""Type of a part -> key of its text, where that is not ``text``."""
 _LONG_DATA_CHARS = 1_024
 
 
@@ -118,9 +118,12 @@ def _content(value: object, path: Path, scope: Scope, tool: str | None = None) -
     if isinstance(value, Mapping | bytes) or not isinstance(value, Sequence):
         return
     for index, part in enumerate(value):
-        key = _TEXT_KEYS.get(str(get(part, "type")))
-        text = get(part, key) if key else None
-        if key and isinstance(text, str) and text:
+        if isinstance(part, str):
+            yield from _content(part, (*path, index), scope, tool)
+            continue
+        key = _TEXT_KEYS.get(str(get(part, "type")), "text")
+        text = get(part, key)
+        if isinstance(text, str) and text:
             yield Slot(path=(*path, index, key), text=text, scope=scope, tool=tool)
 
 

@@ -91,7 +91,10 @@ class GuardedTransport:
         except BaseException as error:
             call.end(error=error)
             raise
-        return _teed(call, response) if streamed else _whole(call, response)
+        if not streamed:
+            return _whole(call, response)
+        tee(call, response)
+        return response
 
     async def handle_async_request(self, request: Any) -> Any:
         """The same for an async transport."""
@@ -109,7 +112,10 @@ class GuardedTransport:
         except BaseException as error:
             call.end(error=error)
             raise
-        return _teed(call, response) if streamed else _whole(call, response)
+        if not streamed:
+            return _whole(call, response)
+        tee(call, response)
+        return response
 
     def _endpoint(self, request: Any) -> Endpoint | None:
         if inside.get() or request.method != "POST" or request.url.host not in self.calls:
@@ -154,28 +160,36 @@ def _whole(call: GovernedCall, response: Any) -> Any:
         call.note(finish_reason=f"http {response.status_code}")
         call.end(SpanStatus.ERROR)
     else:
-        content = _judged(call, content)
+        content = judged_json(call, content) or content
     return type(response)(
         response.status_code, headers=_headers(response), content=content, extensions=response.extensions
     )
 
 
-def _judged(call: GovernedCall, content: bytes) -> bytes:
+def judged_json(call: GovernedCall, content: bytes) -> bytes | None:
+    """Judge and end a call by the body of its answer.
+
+    Returns:
+        The body to hand out in its place, where a policy redacts.
+    """
     try:
         answer = json.loads(content)
     except ValueError:
         answer = None
     if not isinstance(answer, Mapping):
         call.end()
-        return content
-    changes = call.answered(answer)
-    return json.dumps(convert.replaced(answer, changes)).encode() if changes else content
+        return None
+    changes = call.judged(answer)
+    if changes:
+        answer = convert.replaced(answer, changes)
+    call.complete(answer)
+    return json.dumps(answer).encode() if changes else None
 
 
-def _teed(call: GovernedCall, response: Any) -> Any:
-    """A streamed response that is read along with the application."""
+def tee(call: GovernedCall, response: Any) -> Seen:
+    """Read a streamed response along with the application; its close ends the call."""
     library = sys.modules[type(response).__module__.partition(".")[0]]
-    seen = _Seen(call)
+    seen = Seen(call)
     inner = response.stream
 
     class Teed(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[name-defined,misc]
@@ -198,10 +212,10 @@ def _teed(call: GovernedCall, response: Any) -> Any:
             await inner.aclose()
 
     response.stream = Teed()
-    return response
+    return seen
 
 
-class _Seen:
+class Seen:
     """What went by in a stream of server-sent events."""
 
     def __init__(self, call: GovernedCall) -> None:
@@ -209,10 +223,14 @@ class _Seen:
         self._rest = b""
         self._text: list[str] = []
         self._done = False
+        self.active = True
+        """False once somebody else reads the stream piece by piece."""
 
     @observed
     def take(self, piece: bytes) -> None:
         """Read along; a broken event is no fault of the application's."""
+        if not self.active:
+            return
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):
@@ -238,6 +256,9 @@ class _Seen:
     @observed
     def end(self) -> None:
         """The stream was closed, at its end or before."""
+        if not self.active:
+            return
+        self.active = False
         self._call.note(output_chars=sum(map(len, self._text)))
         self._call.note_output("".join(self._text))
         self._call.end(SpanStatus.OK if self._done else SpanStatus.CANCELLED)

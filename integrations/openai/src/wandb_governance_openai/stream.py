@@ -34,7 +34,7 @@ class StreamedCall:
             if call.endpoint.operation == "responses"
             else ChatReader(self._texts, hide_usage=hide_usage, keep_logprobs=keep_logprobs)
         )
-        self._ended = False
+        self._open = [None]
         self._reading = False
 
     @contextlib.contextmanager
@@ -83,9 +83,11 @@ class StreamedCall:
 
     def end(self, status: SpanStatus | None = None, *, error: BaseException | None = None) -> str | None:
         """Record the answer so far and end the call; returns the id of a verdict that blocks."""
-        if self._ended:
+        # list.pop is atomic: the export thread may end it while the application closes it.
+        try:
+            self._open.pop()
+        except IndexError:
             return None
-        self._ended = True
         verdict_id = self._note()
         self._call.end(status, error=error)
         return verdict_id
