@@ -252,7 +252,17 @@ def publish_index(artifact: IndexArtifact, *, sweep: SweepRuns, winner: str) -> 
         )
 
 
-def download_index(path: str, *, root: Path | None = None) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloaded:
+    """An index artifact on this machine."""
+
+    folder: Path
+    version: str
+    """``name:vN``: resolved, whatever alias was asked for."""
+    metadata: Mapping[str, Any]
+
+
+def download_index(path: str, *, root: Path | None = None) -> Downloaded:
     """Download an index artifact, or take the one that was downloaded before; in a run this is recorded as use.
 
     Args:
@@ -268,7 +278,9 @@ def download_index(path: str, *, root: Path | None = None) -> Path:
         artifact = wandb.run.use_artifact(path) if wandb.run is not None else wandb.Api().artifact(path)
         if artifact.type != INDEX_TYPE:
             raise BackendError(f"{path!r} is a {artifact.type!r} artifact, wanted {INDEX_TYPE!r}")
-        return Path(artifact.download(root=str(root) if root else None))
+        folder = Path(artifact.download(root=str(root) if root else None))
+        version = f"{artifact.name.rpartition(':')[0]}:{artifact.version}"
+        return Downloaded(folder=folder, version=version, metadata=dict(artifact.metadata))
 
 
 def log_folder(name: str, kind: str, folder: Path, *, project: str | None = None) -> str:
