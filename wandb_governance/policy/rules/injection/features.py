@@ -171,7 +171,7 @@ def _word_grams(words: HashArray, *, gaps: bool) -> list[HashArray]:
 
 
 def _concept_grams(concepts: IntArray) -> list[tuple[HashArray, IntArray]]:
-    """Concepts, and pairs and triples of neighbouring ones, words without a concept left out; each with its first word."""
+    """Concepts, and pairs and triples of those that stand near each other; each with its first word."""
     places = np.flatnonzero(concepts)
     named = concepts[places].astype(np.uint32) + np.uint32(_CONCEPT_SALT)
     near = np.diff(places) <= _NEAR
@@ -187,4 +187,5 @@ def _mix(hashes: HashArray) -> HashArray:
     mixed = mixed * np.uint32(0x2C1B3C6D)
     mixed ^= mixed >> np.uint32(12)
     mixed = mixed * np.uint32(0x297A2D39)
-    return mixed ^ (mixed >> np.uint32(15))
+    mixed ^= mixed >> np.uint32(15)
+    return mixed

@@ -33,18 +33,20 @@ _REFERENCE = re.compile(
     re.IGNORECASE,
 )
 _IMPERATIVE = re.compile(
-    r"(?:^|[.!?:;\n]\s*|\b(?:and|then|also|now|please) )(?:ignore|forget|disregard|say|print|write|tell|give|show|repeat|reveal|output|"
-    r"add|include|insert|provide|use|replace|translate|describe|explain|list|make|create|send|call|act|pretend|respond|answer|reply|"
-    r"start|stop|let|do|be|become|imagine|convert|modify|rewrite|summari[sz]e|draft|compose|develop|enhance|integrate|remove|change)\b",
+    r"(?:^|[.!?:;\n]\s*|\b(?:and|then|also|now|please) )(?:ignore|forget|disregard|say|print|write|tell|give|show"
+    r"|repeat|reveal|output|add|include|insert|provide|use|replace|translate|describe|explain|list|make|create|send"
+    r"|call|act|pretend|respond|answer|reply|start|stop|let|do|be|become|imagine|convert|modify|rewrite|summari[sz]e"
+    r"|draft|compose|develop|enhance|integrate|remove|change)\b",
     re.IGNORECASE,
 )
 _BLOCKS = {Encoding.BASE64, Encoding.BASE32, Encoding.HEX, Encoding.BINARY, Encoding.ROT13}
 _ESCAPES = {Encoding.PERCENT, Encoding.HTML, Encoding.ESCAPES}
 
 STYLE_NAMES = (
-    "length", "lines", "capitals", "exclamations", "questions", "final_question", "quotes", "digits", "foreign", "punctuation",
-    "repetition", "you", "me", "modals", "polite", "document", "link", "answer", "reference", "imperatives", "colons",
-)  # fmt: skip
+    *("length", "lines", "capitals", "exclamations", "questions", "final_question", "quotes", "digits", "foreign"),
+    *("punctuation", "repetition", "you", "me", "modals", "polite", "document", "link", "answer", "reference"),
+    *("imperatives", "colons"),
+)
 CONTEXT_NAMES = (*(f"mark_{mark.value}" for mark in Mark), "encoded_block", "escapes", "disguised")
 
 
