@@ -84,39 +84,35 @@ def test_two_command_line_agents_share_a_grid(wandb_server: RunningServer, tmp_p
         """
         import json, sys, wandb
         sweep = wandb.Api().sweep(sys.argv[1])
-        print(json.dumps([sorted(run.config["x"] for run in sweep.runs), sweep.state, len(sweep.agents)]))
+        print(json.dumps([sorted(run.config["x"] for run in sweep.runs), sweep.state, len(sweep.agents())]))
         """,
         found[1],
     )
     assert json.loads(out.splitlines()[-1]) == [[1, 2, 3, 4], "FINISHED", 2]
 
 
+@pytest.mark.soak
 def test_the_sdks_local_controller_drives_a_sweep(sdk: SdkScript) -> None:
-    """A controller in the user's process schedules points, an agent runs them, and the controller sees the end."""
+    """A controller in a process of its own schedules points, an agent runs them, and both end by themselves."""
     out = sdk(
         """
-        import json, threading, time, wandb
+        import json, subprocess, sys, wandb
         config = {"method": "grid", "controller": {"type": "local"}, "metric": {"name": "loss", "goal": "minimize"},
                   "parameters": {"a": {"values": [1, 2]}}}
         sweep_id = wandb.sweep(config, project="controlled")
-        controller = wandb.controller(sweep_id, project="controlled")
-        def drive():
-            while not controller.done():
-                controller.step()
-                time.sleep(0.5)
-        thread = threading.Thread(target=drive, daemon=True)
-        thread.start()
+        drive = f"import wandb; wandb.controller({sweep_id!r}, project='controlled').run(print_status=False)"
+        controller = subprocess.Popen([sys.executable, "-c", drive])
         def train():
             with wandb.init() as run:
                 run.log({"loss": run.config.a})
         wandb.agent(sweep_id, function=train, project="controlled")
-        thread.join(timeout=60)
+        ended = controller.wait(timeout=60)
         sweep = wandb.Api().sweep(f"controlled/{sweep_id}")
-        print(json.dumps([sorted(run.config["a"] for run in sweep.runs), sweep.state, thread.is_alive()]))
+        print(json.dumps([sorted(run.config["a"] for run in sweep.runs), sweep.state, ended]))
         """,
         timeout=200,
     )
-    assert json.loads(out.splitlines()[-1]) == [[1, 2], "FINISHED", False]
+    assert json.loads(out.splitlines()[-1]) == [[1, 2], "FINISHED", 0]
 
 
 @pytest.mark.soak
@@ -126,25 +122,21 @@ def test_the_sdks_sweep_scheduler_feeds_a_sweep(wandb_server: RunningServer, tmp
     _program(tmp_path, "scheduled")
     (tmp_path / "sched.yaml").write_text(
         "name: scheduled\nprogram: train.py\nproject: scheduled\nmethod: custom\nrun_cap: 3\n"
-        "metric: {name: score, goal: maximize}\n"
+        "metric: {name: score, goal: maximize}\nparameters: {x: {values: [1, 2, 3, 4]}}\n"
         "scheduler: {engine: wandb, optimizer: {method: random}, search_space: {x: {values: [1, 2, 3, 4]}}}\n"
         f"command: ['{sys.executable}', '${{program}}']\n"
     )
-    scheduler = _cli(env, tmp_path, "sweep-scheduler", "sched.yaml")
+    created, _ = _cli(env, tmp_path, "sweep", "sched.yaml").communicate(timeout=120)
+    found = re.search(r"wandb agent (\S+)", created)
+    assert found is not None, created
+    scheduler = _cli(env, tmp_path, "sweep-scheduler", "--poll-interval", "1", found[1])
     try:
-        said = ""
-        found = None
-        while found is None:
-            line = scheduler.stdout.readline() if scheduler.stdout else ""
-            assert line, said
-            said += line
-            found = re.search(r"wandb agent (\S+)", said)
         agent = _cli(env, tmp_path, "agent", found[1])
         spoken, _ = agent.communicate(timeout=240)
         assert agent.returncode == 0, spoken
     finally:
         scheduler.kill()
-        scheduler.communicate()
+        said, _ = scheduler.communicate()
     out = sdk(
         """
         import json, sys, wandb
@@ -153,4 +145,4 @@ def test_the_sdks_sweep_scheduler_feeds_a_sweep(wandb_server: RunningServer, tmp
         """,
         found[1],
     )
-    assert json.loads(out.splitlines()[-1]) == [3, ["finished"]]
+    assert json.loads(out.splitlines()[-1]) == [3, ["finished"]], said

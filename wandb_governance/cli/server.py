@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -118,3 +119,37 @@ def stop(data_dir: Path, *, as_json: bool) -> None:
     click.echo(json.dumps({"stopped": stopped}) if as_json else message)
     if not stopped:
         sys.exit(1)
+
+
+@server.command()
+@_DATA_DIR
+@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+@_JSON
+def backup(data_dir: Path, archive: Path, *, as_json: bool) -> None:
+    """Write ARCHIVE (.tar.gz) from a data directory; its server may go on running."""
+    from wandb_governance.server.store.backup import backup as write_backup
+
+    with _busy(f"backing up {data_dir}"):
+        summary = write_backup(data_dir.absolute(), archive.absolute())
+    message = f"wrote {summary.path}: {summary.blobs} files, {summary.size_bytes:,} bytes unpacked"
+    click.echo(json.dumps(asdict(summary)) if as_json else message)
+
+
+@server.command()
+@_DATA_DIR
+@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+@_JSON
+def restore(data_dir: Path, archive: Path, *, as_json: bool) -> None:
+    """Unpack ARCHIVE into a new data directory; every file is checked against its hash."""
+    from wandb_governance.server.store.backup import restore as read_backup
+
+    with _busy(f"restoring {data_dir}"):
+        summary = read_backup(archive.absolute(), data_dir.absolute())
+    message = f"restored {summary.path}: {summary.blobs} files, {summary.size_bytes:,} bytes"
+    click.echo(json.dumps(asdict(summary)) if as_json else message)
+
+
+def _busy(what: str) -> AbstractContextManager[object]:
+    from rich.console import Console
+
+    return Console(stderr=True).status(what)

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from wandb_governance.errors import MissingExtraError, ServerError
 
@@ -74,6 +74,8 @@ def serve(
     running = find(settings.data_dir)
     if running is not None:
         raise ServerError(f"{settings.data_dir}: process {running.pid} serves this data directory at {running.url}")
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _lock(settings.data_dir)
     services = open_services(settings, hook=hook)
     bound = _bind(settings.host, settings.port)
     port = bound.getsockname()[1]
@@ -100,6 +102,20 @@ def serve(
         pass
     finally:
         state_file.unlink(missing_ok=True)
+        lock.close()
+
+
+def _lock(data_dir: Path) -> IO[bytes]:
+    """Hold the data directory for this process; the kernel lets go of it however the process ends."""
+    import fcntl
+
+    file = (data_dir / "lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ServerError(f"{data_dir}: another server uses this data directory; stop it or choose another") from None
+    return file
 
 
 def _bind(host: str, port: int) -> socket.socket:

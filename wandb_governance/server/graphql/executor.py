@@ -117,6 +117,8 @@ class _Execution:
             if name == "__typename":
                 return value.type.name
             resolver = value.type.resolvers.get(name)
+            if value.type is MUTATION and not isinstance(args.get("input", {}), dict):
+                raise BadRequest(f"the input of {name!r} must be an object")
             if resolver is not None:
                 return resolver(value.row, args, self._ctx)
             if value.type is MUTATION:

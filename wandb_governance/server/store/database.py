@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 _WRITE_WAIT_SECONDS = 30.0
 
+_UNSTORABLE = (
+    OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError,
+    sqlite3.IntegrityError,
+)  # fmt: skip
+"""What SQLite raises for a value of a client that does not fit a column."""
+
 
 class Transaction:
     """Reads and writes of one transaction."""
@@ -93,7 +99,7 @@ class Database:
         connection.execute("BEGIN")
         try:
             yield Transaction(connection)
-        except (OverflowError, sqlite3.DataError, UnicodeEncodeError) as error:
+        except _UNSTORABLE as error:
             raise Unprocessable(f"a value can't be stored: {error}") from error
         finally:
             connection.execute("ROLLBACK")
@@ -116,7 +122,7 @@ class Database:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise Overloaded(f"the store can't write: {error}") from error
-        except (OverflowError, sqlite3.DataError, UnicodeEncodeError) as error:
+        except _UNSTORABLE as error:
             raise Unprocessable(f"a value can't be stored: {error}") from error
         finally:
             self._write_lock.release()
