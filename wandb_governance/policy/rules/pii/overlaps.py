@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from wandb_governance.policy.verdict import Finding
@@ -49,17 +50,29 @@ def _settled(cluster: list[Candidate]) -> list[Candidate]:
     if len(cluster) == 1:
         return cluster
     kept: list[Candidate] = []
+    starts: list[int] = []
     for candidate in sorted(cluster, key=lambda c: (-c.rank, -c.score, c.start - c.end, c)):
-        position = candidate.start
-        for other in [*kept, None]:
-            stop = candidate.end if other is None else min(other.start, candidate.end)
-            if stop > position:
-                kept = sorted([*kept, candidate._replace(start=position, end=stop)])
-            if other is not None and other.start < candidate.end:
-                position = max(position, other.end)
-            if other is None or other.start >= candidate.end:
-                break
+        for start, end in _free(candidate, kept, bisect_right(starts, candidate.start)):
+            at = bisect_right(starts, start)
+            starts.insert(at, start)
+            kept.insert(at, candidate._replace(start=start, end=end))
     return kept
+
+
+def _free(candidate: Candidate, kept: list[Candidate], after: int) -> list[tuple[int, int]]:
+    """The parts of a candidate that none of ``kept`` covers; ``after`` is the first of them that starts behind it."""
+    position = candidate.start
+    free: list[tuple[int, int]] = []
+    for at in range(max(0, after - 1), len(kept)):
+        other = kept[at]
+        if other.start >= candidate.end:
+            break
+        if other.start > position:
+            free.append((position, other.start))
+        position = max(position, other.end)
+    if position < candidate.end:
+        free.append((position, candidate.end))
+    return free
 
 
 def findings(text: str, candidates: Iterable[Candidate], threshold: float) -> tuple[Finding, ...]:
