@@ -16,17 +16,17 @@ Prepared = tuple[Any, Callable[[], object]]
 Prepare = Callable[[int], Prepared]
 
 
-def none(port: int) -> Prepared:
+def none(_: int) -> Prepared:
     return None, lambda: None
 
 
-def noop_handler(port: int) -> Prepared:
+def noop_handler(_: int) -> Prepared:
     from langchain_core.callbacks import BaseCallbackHandler
 
     return {"callbacks": [BaseCallbackHandler()]}, lambda: None
 
 
-def list_floor(port: int) -> Prepared:
+def list_floor(_: int) -> Prepared:
     """The least a tracer can do: keep ids, times and references, and write nothing."""
     from langchain_core.callbacks import BaseCallbackHandler
 
@@ -59,7 +59,7 @@ def _offline_run() -> Any:
     return wandb.init(project="bench", settings=wandb.Settings(silent=True, console="off", x_disable_stats=True))
 
 
-def wandb_governance(port: int) -> Prepared:
+def wandb_governance(_: int) -> Prepared:
     """All of it: journal, default redaction, usage, prices, tables in an offline run."""
     from wandb_governance_langchain import GovernanceCallbackHandler
 
@@ -67,14 +67,14 @@ def wandb_governance(port: int) -> Prepared:
     return {"callbacks": [handler]}, handler.flush
 
 
-def wandb_governance_llama_index(port: int) -> Prepared:
+def wandb_governance_llama_index(_: int) -> Prepared:
     from wandb_governance_llama_index import instrument
 
     handle = instrument(_offline_run())
     return None, handle.flush
 
 
-def wandb_tracer(port: int) -> Prepared:
+def wandb_tracer(_: int) -> Prepared:
     run = _offline_run()
     from langchain_community.callbacks.tracers.wandb import WandbTracer
 
@@ -125,7 +125,7 @@ def opik(port: int) -> Prepared:
     return {"callbacks": [tracer]}, tracer.flush
 
 
-def mlflow(port: int) -> Prepared:
+def mlflow(_: int) -> Prepared:
     import mlflow as peer
 
     peer.set_tracking_uri(f"sqlite:///{tempfile.mkdtemp(prefix='bench-mlflow-')}/mlflow.db")
@@ -134,7 +134,7 @@ def mlflow(port: int) -> Prepared:
     return None, lambda: peer.flush_trace_async_logging(terminate=False)
 
 
-def mlflow_llama_index(port: int) -> Prepared:
+def mlflow_llama_index(_: int) -> Prepared:
     import mlflow as peer
 
     peer.set_tracking_uri(f"sqlite:///{tempfile.mkdtemp(prefix='bench-mlflow-')}/mlflow.db")
@@ -153,7 +153,7 @@ def _in_memory_spans() -> Any:
     return provider
 
 
-def openinference(port: int) -> Prepared:
+def openinference(_: int) -> Prepared:
     """Spans stay in memory: nothing is written or sent."""
     from openinference.instrumentation.langchain import LangChainInstrumentor
 
@@ -162,7 +162,7 @@ def openinference(port: int) -> Prepared:
     return None, provider.force_flush
 
 
-def openinference_llama_index(port: int) -> Prepared:
+def openinference_llama_index(_: int) -> Prepared:
     from openinference.instrumentation.llama_index import LlamaIndexInstrumentor
 
     provider = _in_memory_spans()

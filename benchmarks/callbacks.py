@@ -22,13 +22,15 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import callback_peers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUESTIONS = {"small": "What is the capital of France?", "large": "Summarise this text. " * 410}
 ANSWERS = {"small": "The capital of France is Paris.", "large": "It is a text that repeats itself. " * 60}
@@ -83,7 +85,7 @@ def main() -> None:
     unknown = [name for name in names if name not in configs]
     if unknown:
         parser.error(f"unknown config {', '.join(unknown)}; there are {', '.join(configs)}")
-    samples, missing = _measure(args, [name for name in names])
+    samples, missing = _measure(args, names)
     report = {name: _summary(samples[name]) for name in names if samples.get(name)}
     if args.json:
         print(json.dumps(report))
@@ -118,7 +120,9 @@ def _run_worker(args: argparse.Namespace, name: str, port: int) -> Sample:
     for option in ("framework", "mode", "payload", "calls", "repetitions"):
         command += [f"--{option}", str(getattr(args, option))]
     environment = {**os.environ, "NO_PROXY": "*", "no_proxy": "*"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_WORKER_TIMEOUT_S, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_WORKER_TIMEOUT_S, env=environment, check=False
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith("SAMPLE ")]
     if not lines:
         tail = [line for line in done.stderr.strip().splitlines() if line.strip()][-1:]

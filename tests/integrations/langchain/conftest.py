@@ -179,7 +179,7 @@ def recorded(settings: Settings) -> Iterator[Callable[..., Recorded]]:
     yield make
     for found in made:
         assert found.handler.open_runs == 0, "no run is left open"
-        found.handler.governance.close()
+        found.run.finish()
     faults = {key: count - before.get(key, 0) for key, count in fault_counts().items() if count > before.get(key, 0)}
     assert not {key for key in faults if "Governance" in key}, faults
 
@@ -204,6 +204,6 @@ def model() -> ScriptedModel:
 
 
 def chain_of(model: Any) -> Runnable[Any, str]:
-    """prompt | model | parser."""
+    """Prompt | model | parser."""
     prompt = ChatPromptTemplate.from_messages([("system", "You are helpful."), ("human", "{question}")])
     return prompt | model | StrOutputParser()

@@ -346,6 +346,7 @@ def test_26_neither_import_nor_first_call_opens_a_connection(tmp_path: Any) -> N
     """In a process that may open no socket everything works, and what is not needed is not imported."""
     code = f"""
 import socket, sys
+from pathlib import Path
 def refuse(*args, **kwargs): raise AssertionError("a connection was opened")
 socket.socket.connect = refuse
 from wandb_governance_langchain import GovernanceCallbackHandler
@@ -355,7 +356,7 @@ from wandb_governance.settings import Settings
 from wandb_governance.testing.doubles import MemoryRun
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 run = MemoryRun("x")
-handler = GovernanceCallbackHandler(run, settings=Settings(home={str(tmp_path)!r} and __import__("pathlib").Path({str(tmp_path)!r})))
+handler = GovernanceCallbackHandler(run, settings=Settings(home=Path({str(tmp_path)!r})))
 FakeListChatModel(responses=["hi"]).invoke("hello", {{"callbacks": [handler]}})
 assert handler.flush(20)
 print(len(run.tables["llm_calls"]))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from langchain_core.outputs import Generation, LLMResult
+from typing import TYPE_CHECKING, Any
 
 from wandb_governance.tracing.span import LlmCall
 from wandb_governance_langchain import convert
-from wandb_governance_langchain.runs import Run
+
+if TYPE_CHECKING:
+    from langchain_core.outputs import Generation, LLMResult
+
+    from wandb_governance_langchain.runs import Run
 
 _NO_TOKENS = {"input_tokens": 0, "output_tokens": 0}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ _ROLES = {
     "SystemMessageChunk": "system", "ToolMessageChunk": "tool", "developer": "system",
 }  # fmt: skip
 _MESSAGE_FIELDS = ("name", "tool_calls", "invalid_tool_calls", "tool_call_id")
-_MEDIA = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
+MEDIA = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file"})
 _SCORES = ("relevance_score", "score", "_score", "similarity", "similarity_score", "distance")
 _USERS = ("user_id", "langfuse_user_id", "user", "ls_user_id")
 _SESSIONS = ("session_id", "langfuse_session_id", "conversation_id", "thread_id")
@@ -128,7 +128,7 @@ def _answer(generation: Generation) -> object:
 def _blocks(content: Any) -> object:
     if not isinstance(content, list):
         return str(content) if isinstance(content, str) else content
-    return [_media(block) if isinstance(block, dict) and block.get("type") in _MEDIA else block for block in content]
+    return [_media(block) if isinstance(block, dict) and block.get("type") in MEDIA else block for block in content]
 
 
 def _media(block: Mapping[str, Any]) -> dict[str, object]:
@@ -249,11 +249,11 @@ def first_name(found: Mapping[str, Any], *names: str) -> str | None:
     return next((value for name in names if isinstance(value := found.get(name), str) and value), None)
 
 
-def retrieval(documents: object, index_version: str | None) -> Retrieval:
+def retrieval(documents: object, index_version: str | None, redact: Callable[[str], str]) -> Retrieval:
     """Ids, ranks and scores of what a retriever returned."""
     if not isinstance(documents, list | tuple):
         return Retrieval(index_version=index_version)
-    hits = tuple(_hit(document, rank) for rank, document in enumerate(documents))
+    hits = tuple(_hit(document, rank, redact) for rank, document in enumerate(documents))
     versions = {
         str(doc.metadata["index_version"])
         for doc in documents
@@ -262,7 +262,7 @@ def retrieval(documents: object, index_version: str | None) -> Retrieval:
     return Retrieval(documents=hits, index_version=index_version or (versions.pop() if len(versions) == 1 else None))
 
 
-def _hit(document: Any, rank: int) -> RetrievedDocument:
+def _hit(document: Any, rank: int, redact: Callable[[str], str]) -> RetrievedDocument:
     metadata = getattr(document, "metadata", None)
     metadata = metadata if isinstance(metadata, Mapping) else {}
     given = getattr(document, "id", None) or metadata.get("id") or metadata.get("doc_id") or metadata.get("_id")
@@ -272,10 +272,10 @@ def _hit(document: Any, rank: int) -> RetrievedDocument:
     score = next((metadata[name] for name in _SCORES if _is_number(metadata.get(name))), None)
     source = metadata.get("source")
     return RetrievedDocument(
-        id=str(given),
+        id=redact(str(given)),
         rank=rank,
         score=None if score is None else float(score),
-        source=source if isinstance(source, str) else None,
+        source=redact(source) if isinstance(source, str) else None,
     )
 
 

@@ -11,10 +11,7 @@ import itertools
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import orjson
 from langchain_core.callbacks import BaseCallbackHandler
@@ -26,16 +23,19 @@ from wandb_governance.runtime import Governance
 from wandb_governance.tracing.guard import fault, observed
 from wandb_governance.tracing.span import SpanKind, SpanStatus
 from wandb_governance_langchain import calls, convert
-from wandb_governance_langchain.judge import Judge
-from wandb_governance_langchain.runs import OpenRuns, Run
-from wandb_governance_langchain.texts import Texts
+from wandb_governance_langchain.graphs import hear_graph_events
+from wandb_governance_langchain.judge import judged_elsewhere
+from wandb_governance_langchain.recording import Recording, chain_kind, class_name, interrupts_of, is_pending, written
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from uuid import UUID
+
     from wandb_governance.policy.engine import PolicyEngine
     from wandb_governance.settings import Settings
+    from wandb_governance_langchain.runs import Run
 
-_NS_PER_S = 1_000_000_000
-_batch_numbers = itertools.count()
 _handlers: weakref.WeakValueDictionary[int, GovernanceCallbackHandler] = weakref.WeakValueDictionary()
 _handler_numbers = itertools.count()
 
@@ -75,17 +75,14 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
     ) -> None:
         super().__init__()
         self.governance = governance or Governance(run=run, policy=policy, prices=prices, settings=settings)
-        recorder = self.governance.recorder
-        self._limit_chars = self.governance.settings.content_limit_chars
-        self._texts = Texts(recorder.encoder, limit_chars=self._limit_chars)
-        self._content = self._texts.content
-        self._runs = OpenRuns(recorder)
-        self._judge = Judge(self.governance, strict=strict)
-        self._rebuild = (policy, prices, settings, strict)
+        self._recording = Recording(self.governance, strict=strict)
+        self._runs = self._recording.runs
+        self._judge = self._recording.judge
+        self._content = self._recording.texts.content
+        engine = self.governance.engine
+        self._rebuild = (None if engine is None else engine.document, prices, self.governance.settings, strict)
         self._number = next(_handler_numbers)
         _handlers[self._number] = self
-        self.governance.on_sweep(self._sweep)
-        self._content("")  # Loads what redacts, so that the first call need not wait for it.
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Bring everything recorded so far to W&B, and end runs that LangChain lost.
@@ -93,8 +90,8 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         Returns:
             Whether W&B's SDK took it within the time; what is left stays in the journal.
         """
-        self._abandon(self._runs.streamed())
-        self._sweep(final=False)
+        self._recording.abandon(self._runs.dropped_streams())
+        self._recording.sweep(final=False)
         return self.governance.flush(timeout_s)
 
     @property
@@ -115,26 +112,14 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._number, id(self), self._rebuild)
 
-    # -- chains -------------------------------------------------------------------------------------------------------
-
     @observed
-    def on_chain_start(
-        self,
-        serialized: dict[str, Any] | None,
-        inputs: Any,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """A chain, prompt, parser, graph or agent begins."""
         if not self._hears_graphs and "langgraph.callbacks" in sys.modules:
-            _hear_graph_events(self)
-        name = kwargs.get("name") or _class_name(serialized) or "chain"
-        run = self._runs.begin(_chain_kind(name, metadata), name, run_id, parent_run_id, tags, metadata)
-        if run is not None and not _is_pending(inputs):
+            hear_graph_events(self)
+        name = kwargs.get("name") or class_name(serialized) or "chain"
+        run = self._runs.begin(chain_kind(name, kwargs.get("metadata")), name, run_id, kwargs)
+        if run is not None and not is_pending(inputs):
             run.span.input = self._content(inputs)
 
     @observed
@@ -148,12 +133,12 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         status = SpanStatus.OK
         if type(outputs) is dict and "__interrupt__" in outputs:
             status = SpanStatus.INTERRUPTED
-            span.attributes["interrupts"] = _interrupts(outputs["__interrupt__"])
+            span.attributes["interrupts"] = interrupts_of(outputs["__interrupt__"])
         elif "interrupts" in span.attributes:
             status = SpanStatus.INTERRUPTED
         if span.input is None and "inputs" in kwargs:
             span.input = self._content(kwargs["inputs"])
-        self._end(run, status)
+        self._recording.end(run, status)
 
     @observed
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
@@ -161,9 +146,7 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         run = self._runs.get(run_id)
         if run is not None and run.span.input is None and "inputs" in kwargs:
             run.span.input = self._content(kwargs["inputs"])
-        self._fail(run_id, error)
-
-    # -- models -------------------------------------------------------------------------------------------------------
+        self._recording.fail(run_id, error)
 
     @observed
     def on_chat_model_start(
@@ -172,38 +155,25 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         messages: list[list[BaseMessage]],
         *,
         run_id: UUID,
-        parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """A call of a chat model begins."""
         conversation = messages[0] if messages else []
         texts = [convert.text_of(item) for item in conversation]
-        run = self._begin_call(serialized, run_id, parent_run_id, tags, metadata, kwargs, sum(map(len, texts)))
+        run = self._recording.begin_call(serialized, run_id, kwargs, sum(map(len, texts)))
         if run is not None:
-            run.span.input = self._texts.conversation(conversation)
+            run.span.input = self._recording.texts.conversation(conversation)
             if self._judge.active and not run.unjudged:
-                self._stop_if_blocked(run, texts, Scope.INPUT)
+                self._recording.stop_if_blocked(run, texts, Scope.INPUT)
 
     @observed
-    def on_llm_start(
-        self,
-        serialized: dict[str, Any],
-        prompts: list[str],
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
         """A call of a text model begins."""
-        run = self._begin_call(serialized, run_id, parent_run_id, tags, metadata, kwargs, sum(map(len, prompts)))
+        run = self._recording.begin_call(serialized, run_id, kwargs, sum(map(len, prompts)))
         if run is not None:
             run.span.input = self._content(prompts[0] if len(prompts) == 1 else prompts)
             if self._judge.active and not run.unjudged:
-                self._stop_if_blocked(run, prompts, Scope.INPUT)
+                self._recording.stop_if_blocked(run, prompts, Scope.INPUT)
 
     @observed
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
@@ -214,14 +184,14 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         if run.stream is None and self._judge.active and not run.unjudged:
             self._judge.streaming_begins(run.span)
         text = token if isinstance(token, str) else "".join(map(convert.block_text, token or ()))
-        calls.take_chunk(run, text, chunk, limit_chars=self._limit_chars)
+        calls.take_chunk(run, text, chunk, limit_chars=self._recording.limit_chars)
 
     @observed
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """An event of a v3 stream; tokens come through ``on_llm_new_token`` as well."""
         run = self._runs.get(run_id)
         if run is not None:
-            run.streamed = True
+            run.streamed_by = threading.get_ident()
 
     @observed
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -240,8 +210,8 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
             span.attributes["completed_after_close"] = True
         if self._judge.active and not run.unjudged:
             texts = [getattr(generation, "text", "") for generation in generations]
-            self._stop_if_blocked(run, texts, Scope.OUTPUT, stoppable=run.stream is None, ended=True)
-        self._end(run, SpanStatus.OK)
+            self._recording.stop_if_blocked(run, texts, Scope.OUTPUT, stoppable=run.stream is None, ended=True)
+        self._recording.end(run, SpanStatus.OK)
 
     @observed
     def on_llm_error(self, error: BaseException, *, run_id: UUID, response: Any = None, **kwargs: Any) -> None:
@@ -252,10 +222,8 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         for mate in self._runs.batch_mates(run):
             mate.doomed = True
         partial = response.generations[0] if isinstance(response, LLMResult) and response.generations else ()
-        self._cut_off(run, partial, response if partial else None)
-        self._fail(run_id, error)
-
-    # -- tools, retrievers, events ------------------------------------------------------------------------------------
+        self._recording.cut_off(run, partial, response if partial else None)
+        self._recording.fail(run_id, error)
 
     @observed
     def on_tool_start(
@@ -264,24 +232,22 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         input_str: str,
         *,
         run_id: UUID,
-        parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
         inputs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """A tool begins."""
-        name = kwargs.get("name") or _class_name(serialized) or "tool"
-        run = self._runs.begin(SpanKind.TOOL, name, run_id, parent_run_id, tags, metadata)
+        name = kwargs.get("name") or class_name(serialized) or "tool"
+        run = self._runs.begin(SpanKind.TOOL, name, run_id, kwargs)
         if run is None:
             return
         given = input_str if inputs is None else inputs
         run.span.input = self._content(given)
         if kwargs.get("tool_call_id"):
             run.span.attributes["tool_call_id"] = kwargs["tool_call_id"]
-        if self._judge.active and not (metadata and metadata.get(convert.GOVERNED)):
+        run.unjudged = judged_elsewhere.get()
+        if self._judge.active and not run.unjudged:
             text = given if isinstance(given, str) else orjson.dumps(self._judge.data(given)).decode()
-            self._stop_if_blocked(run, [text], Scope.TOOL_ARGS, tool=name)
+            self._recording.stop_if_blocked(run, [text], Scope.TOOL_ARGS, tool=name)
 
     @observed
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -291,33 +257,23 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
             return
         run.span.output = self._content(output)
         failed = getattr(output, "status", None) == "error"
-        if self._judge.active and not run.metadata.get(convert.GOVERNED):
-            text = convert.text_of(output) if isinstance(output, BaseMessage) else _text(output, self._judge.data)
-            self._stop_if_blocked(run, [text], Scope.TOOL_RESULT, tool=run.name, ended=True)
-        self._end(run, SpanStatus.ERROR if failed else SpanStatus.OK)
+        if self._judge.active and not run.unjudged:
+            text = convert.text_of(output) if isinstance(output, BaseMessage) else written(output, self._judge.data)
+            self._recording.stop_if_blocked(run, [text], Scope.TOOL_RESULT, tool=run.name, ended=True)
+        self._recording.end(run, SpanStatus.ERROR if failed else SpanStatus.OK)
 
     @observed
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A tool failed or paused."""
-        self._fail(run_id, error)
+        self._recording.fail(run_id, error)
 
     @observed
-    def on_retriever_start(
-        self,
-        serialized: dict[str, Any] | None,
-        query: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_retriever_start(self, serialized: dict[str, Any] | None, query: str, *, run_id: UUID, **kwargs: Any) -> None:
         """A search begins."""
-        name = kwargs.get("name") or _class_name(serialized) or "retriever"
+        name = kwargs.get("name") or class_name(serialized) or "retriever"
         # A retriever around another one returns a choice of what that one found.
         kind = SpanKind.RERANKER if "Compression" in name or "Rerank" in name else SpanKind.RETRIEVER
-        run = self._runs.begin(kind, name, run_id, parent_run_id, tags, metadata)
+        run = self._runs.begin(kind, name, run_id, kwargs)
         if run is not None:
             run.span.input = self._content(query)
 
@@ -328,16 +284,18 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         if run is None:
             return
         run.span.output = self._content(list(documents))
-        run.span.retrieval = convert.retrieval(documents, run.span.context.versions.get("index"))
+        run.span.retrieval = convert.retrieval(
+            documents, run.span.context.versions.get("index"), self._recording.redact
+        )
         if self._judge.active:
             texts = [str(getattr(document, "page_content", document)) for document in documents]
-            self._stop_if_blocked(run, texts, Scope.RETRIEVAL, ended=True)
-        self._end(run, SpanStatus.OK)
+            self._recording.stop_if_blocked(run, texts, Scope.RETRIEVAL, ended=True)
+        self._recording.end(run, SpanStatus.OK)
 
     @observed
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A search failed."""
-        self._fail(run_id, error)
+        self._recording.fail(run_id, error)
 
     @observed
     def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -357,14 +315,12 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         if run is not None:
             run.span.attributes["retries"] = getattr(retry_state, "attempt_number", None)
 
-    # -- graph events; LangGraph calls them once the class inherits its marker ----------------------------------------
-
     @observed
     def on_interrupt(self, event: Any) -> None:
         """A graph paused."""
         run = None if event.run_id is None else self._runs.get(event.run_id)
         if run is not None:
-            run.span.attributes["interrupts"] = _interrupts(event.interrupts)
+            run.span.attributes["interrupts"] = interrupts_of(event.interrupts)
             run.span.attributes["checkpoint_id"] = event.checkpoint_id
 
     @observed
@@ -374,166 +330,16 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
         if run is not None:
             run.span.attributes["resumed_checkpoint_id"] = event.checkpoint_id
 
-    # -- inner steps --------------------------------------------------------------------------------------------------
-
-    def _begin_call(
-        self,
-        serialized: Mapping[str, Any] | None,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str] | None,
-        metadata: dict[str, Any] | None,
-        kwargs: Mapping[str, Any],
-        input_chars: int,
-    ) -> Run | None:
-        name = kwargs.get("name") or _class_name(serialized) or "model"
-        run = self._runs.begin(SpanKind.LLM, name, run_id, parent_run_id, tags, metadata)
-        if run is None:
-            return None
-        run.invocation = kwargs.get("invocation_params") or {}
-        run.unjudged = bool(metadata and metadata.get(convert.GOVERNED))
-        if (kwargs.get("batch_size") or 1) > 1:
-            run.batch = _batch_of(kwargs)
-        run.input_chars = input_chars
-        if self._judge.active:
-            run.span.llm = calls.started(run)
-        return run
-
-    def _stop_if_blocked(
-        self,
-        run: Run,
-        texts: Sequence[str],
-        scope: Scope,
-        *,
-        tool: str | None = None,
-        stoppable: bool = True,
-        ended: bool = False,
-    ) -> None:
-        """Ask the policies; where they block, end the run and raise.
-
-        Raises:
-            PolicyViolation: A policy blocks and the call can still be stopped.
-        """
-        violation = self._judge(run.span, texts, scope, tool=tool, stoppable=stoppable)
-        if violation is None:
-            return
-        if ended or self._runs.end(run.run_id) is not None:
-            # LangChain reports no end of a run whose start was refused.
-            run.span.fail(violation)
-            self._after(run)
-        raise violation
-
-    def _fail(self, run_id: UUID, error: BaseException) -> None:
-        run = self._runs.end(run_id)
-        if run is None:
-            return
-        interrupts = getattr(error, "args", ())
-        if interrupts and any(cls.__name__ == "GraphBubbleUp" for cls in type(error).__mro__):
-            run.span.attributes["interrupts"] = _interrupts(interrupts[0])
-        span = run.span
-        span.fail(error)
-        self._after(run)
-        # The tasks under a cancelled one are cancelled with it, and LangChain reports nothing for models among them.
-        if run.trace.ended_ns is not None and type(error).__name__ == "CancelledError":
-            self._close(list(run.trace.open.values()), SpanStatus.CANCELLED)
-
-    def _end(self, run: Run, status: SpanStatus) -> None:
-        run.span.end(status)
-        self._after(run)
-
-    @staticmethod
-    def _after(run: Run) -> None:
-        """Let go of what was written: the run itself is remembered for late children."""
-        span = run.span
-        span.input = span.output = span.retrieval = None
-        span.attributes = {}
-
-    def _cut_off(self, run: Run, generations: Sequence[Generation] = (), response: LLMResult | None = None) -> None:
-        """Fill in what is known of a call that did not end by itself."""
-        span = run.span
-        span.llm = calls.ended(run, generations, response, failed=True)
-        if generations:
-            span.output = self._content(convert.output_of(generations))
-        elif run.stream:
-            span.output = self._content("".join(run.stream))
-
-    def _sweep(self, *, final: bool) -> None:
-        """End what LangChain will not end; called now and then, and with ``final`` when the W&B run ends."""
-        age_ns = int(self.governance.settings.abandon_after_s * _NS_PER_S)
-        self._abandon(itertools.chain(self._runs.left(final=final), self._runs.older_than(age_ns)))
-
-    def _abandon(self, runs: Any) -> None:
-        self._close(runs, SpanStatus.ABANDONED)
-
-    def _close(self, runs: Any, status: SpanStatus) -> None:
-        # Children before their root, as in a trace that ended well.
-        for run in sorted(runs, key=lambda item: -item.span.start_monotonic_ns):
-            if self._runs.end(run.run_id) is None:
-                continue
-            if run.span.kind is SpanKind.LLM:
-                self._cut_off(run)
-            self._end(run, status)
-
-
-def _class_name(serialized: Mapping[str, Any] | None) -> str | None:
-    if not serialized:
-        return None
-    name = serialized.get("name")
-    if name:
-        return str(name)
-    path = serialized.get("id")
-    return str(path[-1]) if path else None
-
-
-def _is_pending(inputs: object) -> bool:
-    """Whether this stands for the input of a streamed chain, which comes with its end."""
-    return type(inputs) is dict and len(inputs) == 1 and type(inputs.get("input")) is str and not inputs["input"]
-
-
-def _chain_kind(name: str, metadata: Mapping[str, Any] | None) -> SpanKind:
-    if name == "AgentExecutor":
-        return SpanKind.AGENT
-    if metadata and metadata.get("ls_integration") == "langchain_create_agent" and "langgraph_node" not in metadata:
-        return SpanKind.AGENT
-    return SpanKind.CHAIN
-
-
-def _interrupts(given: object) -> object:
-    """Payloads of interrupts, without LangGraph's classes."""
-    if isinstance(given, list | tuple):
-        return [{"id": getattr(item, "id", None), "value": getattr(item, "value", item)} for item in given]
-    return given
-
-
-def _text(value: object, data: Callable[[object], object]) -> str:
-    return str(value) if isinstance(value, str) else orjson.dumps(data(value)).decode()
-
-
-def _batch_of(kwargs: Mapping[str, Any]) -> tuple[int, int]:
-    """The same number for all calls of one batch: LangChain gives each of them the same parameters object."""
-    return id(kwargs.get("invocation_params")), kwargs["batch_size"]
-
 
 def _restored(number: int, identity: int, rebuild: tuple[Any, ...]) -> GovernanceCallbackHandler:
-    """The handler itself in the process it comes from; in another process one like it, on the run that is active there."""
+    """The handler itself in its own process; in another one like it, on the run that is active there."""
     known = _handlers.get(number)
     if known is not None and id(known) == identity:
         return known
-    policy, prices, settings, strict = rebuild
+    document, prices, settings, strict = rebuild
+    if document is None:
+        return GovernanceCallbackHandler(prices=prices, settings=settings, strict=strict)
+    from wandb_governance.policy.engine import PolicyEngine
+
+    policy = PolicyEngine.from_document(document)
     return GovernanceCallbackHandler(policy=policy, prices=prices, settings=settings, strict=strict)
-
-
-_graph_classes: dict[type, type] = {}
-_graph_lock = threading.Lock()
-
-
-def _hear_graph_events(handler: GovernanceCallbackHandler) -> None:
-    """Make the handler one that LangGraph tells of interrupts; importing LangGraph before it is used takes a second."""
-    from langgraph.callbacks import GraphCallbackHandler
-
-    cls = type(handler)
-    with _graph_lock:
-        if cls not in _graph_classes:
-            members = {"__module__": cls.__module__, "_hears_graphs": True}
-            _graph_classes[cls] = type(cls.__name__, (cls, GraphCallbackHandler), members)
-    handler.__class__ = _graph_classes[cls]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from wandb_governance.errors import ConfigError, PolicyViolation
 from wandb_governance.policy.verdict import Scope
-from wandb_governance.runtime import Governance
 from wandb_governance.tracing.content import ContentEncoder
 from wandb_governance.tracing.guard import logger
-from wandb_governance.tracing.recorder import OpenSpan
 from wandb_governance_langchain import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wandb_governance.runtime import Governance
+    from wandb_governance.tracing.recorder import OpenSpan
+
+judged_elsewhere: ContextVar[bool] = ContextVar("wandb_governance_langchain_judged_elsewhere", default=False)
+"""Whether the middleware judges the tool call that begins here."""
 
 _REMEDY = "use govern(model, handler) or GovernanceMiddleware, which can"
 

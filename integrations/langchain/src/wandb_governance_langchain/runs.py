@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+import threading
 from dataclasses import replace
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import var_child_runnable_config
 
-from wandb_governance.tracing.context import CallContext
-from wandb_governance.tracing.recorder import OpenSpan, Recorder
 from wandb_governance.tracing.span import SpanKind
 from wandb_governance_langchain import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from wandb_governance.tracing.context import CallContext
+    from wandb_governance.tracing.recorder import OpenSpan, Recorder
 
 _FALLBACKS = "RunnableWithFallbacks"
 _RETRY_TAG = "retry:attempt:"
@@ -43,8 +48,9 @@ class Run:
     """One open LangChain run. Not a value: it belongs to the handler until its end."""
 
     __slots__ = (
-        "attempt", "attempts", "base", "batch", "chunk_usage", "doomed", "input_chars", "invocation", "metadata", "name", "parent",
-        "parent_run_id", "prompt", "run_id", "seen_chars", "span", "stream", "streamed", "trace", "unjudged",
+        "attempt", "attempts", "base", "batch", "chunk_usage", "doomed", "input_chars", "invocation", "metadata",
+        "name", "parent", "parent_run_id", "prompt", "run_id", "seen_chars", "span", "stream", "streamed_by", "trace",
+        "unjudged",
     )  # fmt: skip
 
     def __init__(self, run_id: UUID, parent: Run | None, trace: Trace, span: OpenSpan, name: str) -> None:
@@ -68,8 +74,8 @@ class Run:
         """Streamed text so far."""
         self.input_chars = 0
         self.seen_chars = 0
-        self.streamed = False
-        """Whether v3 stream events came: such a stream reports nothing when it is dropped."""
+        self.streamed_by: int | None = None
+        """Thread of its last v3 stream event; such a stream reports nothing when it is dropped."""
         self.chunk_usage: dict[str, Any] | None = None
         self.prompt: tuple[str | None, str | None] | None = None
         self.unjudged = False
@@ -98,18 +104,23 @@ class OpenRuns:
         kind: SpanKind,
         name: str,
         run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str] | None,
-        metadata: Mapping[str, Any] | None,
+        facts: Mapping[str, Any],
     ) -> Run | None:
-        """Open a run; None where it is open already, as with one handler in two places."""
+        """Open a run; None where it is open already, as with one handler in two places.
+
+        Args:
+            kind: What it does.
+            name: What LangChain calls it.
+            run_id: LangChain's id.
+            facts: What LangChain says besides: ``parent_run_id``, ``tags``, ``metadata``.
+        """
         if run_id.int in self._runs:
             return None
-        parent, trace = self._place(run_id, parent_run_id)
+        parent, trace = self._place(run_id, facts.get("parent_run_id"))
         digits = run_id.hex
         span = self._recorder.start(
             kind,
-            name,
+            self._recorder.encoder.text(name),
             # As str() of the id gives it, in a third of the time.
             span_id=f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}",
             trace_id=trace.trace_id,
@@ -119,10 +130,10 @@ class OpenRuns:
         run = Run(run_id, parent, trace, span, name)
         if parent is not None:
             self._inherit(run, parent)
-        if tags:
-            self._tag(run, tags)
-        if metadata:
-            self._describe(run, metadata)
+        if facts.get("tags"):
+            self._tag(run, facts["tags"])
+        if facts.get("metadata"):
+            self._describe(run, facts["metadata"])
         if name == _FALLBACKS:
             run.attempts = 0
             trace.fallbacks = True
@@ -160,9 +171,12 @@ class OpenRuns:
         limit = self._recorder.clock.monotonic_ns() - age_ns
         return (run for run in list(self._runs.values()) if run.span.start_monotonic_ns < limit)
 
-    def streamed(self) -> Iterator[Run]:
-        """Open runs of v3 streams."""
-        return (run for run in list(self._runs.values()) if run.streamed)
+    def dropped_streams(self) -> Iterator[Run]:
+        """Open v3 streams of this thread, which does something else now; in async code they may go on."""
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises
+            return iter(())
+        here = threading.get_ident()
+        return (run for run in list(self._runs.values()) if run.streamed_by == here)
 
     def batch_mates(self, run: Run) -> Iterator[Run]:
         """Open runs that one call of ``generate`` began together with ``run``."""

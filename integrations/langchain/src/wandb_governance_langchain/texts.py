@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import ChatPromptValue
 
-from wandb_governance.tracing.content import ContentEncoder
 from wandb_governance.tracing.guard import fault
 from wandb_governance.tracing.span import Content
 from wandb_governance_langchain import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wandb_governance.tracing.content import ContentEncoder
 
 _SIMPLE = frozenset({AIMessage, HumanMessage, SystemMessage})
 _CACHED_CHARS = 2_048
