@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -394,20 +393,25 @@ async def _read_body(receive: Receive, call: Call, limit: int, timeout_s: float)
 
 async def _unless_gone(work: Any, receive: Receive) -> Answer:
     """The result of ``work``, unless the client leaves before: then nobody wants it."""
-    task = asyncio.ensure_future(work)
+    me = asyncio.current_task()
+    assert me is not None
     gone = asyncio.ensure_future(receive())
+
+    def stop(done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            me.cancel()
+
+    gone.add_done_callback(stop)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise _ClientGoneError
-        answer: Answer = task.result()
-        return answer
+        answer: Answer = await work
+    except asyncio.CancelledError:
+        if gone.done() and not gone.cancelled() and me.uncancel() == 0:
+            raise _ClientGoneError from None
+        raise
     finally:
+        gone.remove_done_callback(stop)
         gone.cancel()
-        if not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WireError):
-                await task
+    return answer
 
 
 async def _chunks(answer: Answer) -> AsyncIterator[dict[str, Any]]:

@@ -10,10 +10,10 @@ from decimal import Decimal  # noqa: TC003
 from typing import TYPE_CHECKING, Any
 
 from wandb_governance.errors import PolicyViolation
-from wandb_governance.pricing.usage_shapes import normalize_usage
 from wandb_governance.tracing.context import call_context
 from wandb_governance.tracing.guard import fault
 from wandb_governance.tracing.span import LlmCall, SpanKind, SpanStatus
+from wandb_governance.tracing.usage import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wandb_governance.runtime import Governance
 
 _QUEUE_SIZE = 20_000
+_CLEAN_TEXTS = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +85,7 @@ class CallJournal:
         self._prices = prices
         self._queue: queue.Queue[CallRecord | None] = queue.Queue(_QUEUE_SIZE)
         self._thread: threading.Thread | None = None
+        self._clean: dict[str, str] = {}
         self.dropped = 0
         """Spans that W&B did not get because too many were waiting; their audit records are there."""
 
@@ -101,7 +103,7 @@ class CallJournal:
 
     def cost_of(self, record: CallRecord, usage: dict[str, Any] | None) -> Decimal | None:
         """What a call with these token counts costs; None where that is not known."""
-        tokens = normalize_usage(usage, provider=record.maker)
+        tokens = _tokens(usage)
         if tokens is None:
             return None
         return self._prices.price(
@@ -139,6 +141,17 @@ class CallJournal:
             except Exception as error:  # noqa: BLE001 - telemetry never stops the gateway
                 fault("gateway.records", error)
 
+    def _writable(self, text: str) -> str:
+        """``text`` as it may be written; the history of a conversation is cleaned once."""
+        assert self._governance is not None
+        found = self._clean.get(text)
+        if found is None:
+            found = self._governance.recorder.encoder.text(text)
+            if len(self._clean) >= _CLEAN_TEXTS:
+                self._clean.clear()
+            self._clean[text] = found
+        return found
+
     def _to_wandb(self, record: CallRecord) -> None:
         assert self._governance is not None
         recorder = self._governance.recorder
@@ -153,8 +166,8 @@ class CallJournal:
         span.start_ns = record.started_ns
         span.start_monotonic_ns = record.started_monotonic_ns
         span.first_token_ns = record.first_token_ns
-        span.input = recorder.encoder.encode("\n".join(record.input_texts))
-        span.output = recorder.encoder.encode(record.output_text) if record.output_text else None
+        span.input = recorder.encoder.bounded("\n".join(map(self._writable, record.input_texts)))
+        span.output = recorder.encoder.bounded(self._writable(record.output_text)) if record.output_text else None
         span.llm = LlmCall(
             provider=record.maker,
             request_model=record.model,
@@ -181,6 +194,34 @@ class CallJournal:
             span.end()
         else:
             span.fail(ConnectionError(record.error or record.outcome))
+
+
+def _tokens(usage: dict[str, Any] | None) -> TokenUsage | None:
+    """Token counts of an answer in OpenAI's shape; None where it holds none."""
+    if not usage:
+        return None
+    read = _count(usage, "prompt_tokens", "input_tokens")
+    written = _count(usage, "completion_tokens", "output_tokens")
+    asked = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    told = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    if read is None and written is None:
+        return None
+    return TokenUsage(
+        input_tokens=read,
+        output_tokens=written or 0,
+        cache_read_tokens=_count(asked, "cached_tokens"),
+        audio_input_tokens=_count(asked, "audio_tokens"),
+        reasoning_tokens=_count(told, "reasoning_tokens"),
+        audio_output_tokens=_count(told, "audio_tokens"),
+    )
+
+
+def _count(counts: Any, *names: str) -> int | None:
+    for name in names:
+        value = counts.get(name) if isinstance(counts, dict) else None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
 
 
 def _facts(record: CallRecord) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _load(name: str, kind_name: str, kind: RuleKind, section: PolicySection, sou
         return kind.load(section.options)
     except ConfigError as error:
         raise source.error((*base, *_path(error.key)), error.message) from error
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, OSError) as error:
         raise source.error(base, f"policy {kind_name!r} can't be loaded: {error}") from error
     except (TypeError, ValueError) as error:
         raise source.error(base, f"has an option that policy {kind_name!r} can't take: {error}") from error

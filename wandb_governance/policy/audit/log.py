@@ -62,6 +62,7 @@ class AuditLog:
         self._every = checkpoint_every
         self._fsync = fsync
         self._lock = threading.Lock()
+        self._signing = threading.Lock()
         self._signer = Signer.open(folder / "signing.key")
         (folder / "signing.pub").write_bytes(self._signer.public)
         self.folder, self._guard = _claim(folder)
@@ -116,14 +117,21 @@ class AuditLog:
                 self._write(orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS))
             except OSError as error:
                 raise AuditError(f"the audit log can't be written: {error.strerror}") from error
-            if self._tree.size - self._checkpointed >= self._every:
-                self._checkpoint()
+            due = self._tree.size - self._checkpointed >= self._every
+        if due:
+            self.checkpoint()
         return event
 
     def checkpoint(self) -> str:
-        """Sign the log as it is now, and return the note."""
-        with self._lock:
-            return self._checkpoint()
+        """Sign the log as it is now, and return the note. Appends of other threads do not wait for the disk."""
+        with self._signing:
+            with self._lock:
+                taken = Checkpoint(origin=self.origin, size=self._tree.size, root=self._tree.root())
+                files = [os.dup(number) for number in self._open_files()] if self._fsync else []
+            for number in files:
+                os.fsync(number)
+                os.close(number)
+            return self._sign(taken)
 
     def enforce_retention(self, retention_days: int, *, legal_hold_days: int = 0) -> list[str]:
         """Destroy payloads older than both limits, and say so in the log.
@@ -146,11 +154,11 @@ class AuditLog:
 
     def close(self) -> None:
         """Sign what is there and close the files."""
+        if not self._closed and self._tree.size != self._checkpointed:
+            self.checkpoint()
         with self._lock:
             if self._closed:
                 return
-            if self._tree.size != self._checkpointed:
-                self._checkpoint()
             self._closed = True
             self._payloads.close()
             if self._segment is not None:
@@ -170,14 +178,15 @@ class AuditLog:
         number = self._tree.size // SEGMENT_RECORDS + 1
         self._segment = (self.folder / f"segment-{number:08d}.jsonl").open("ab", buffering=0)
 
-    def _checkpoint(self) -> str:
-        if self._fsync and self._segment is not None:
-            os.fsync(self._segment.fileno())
-            self._payloads.sync()
-        note = self._signer.note(Checkpoint(origin=self.origin, size=self._tree.size, root=self._tree.root()))
+    def _open_files(self) -> list[int]:
+        segment = [] if self._segment is None else [self._segment.fileno()]
+        return segment + self._payloads.open_files()
+
+    def _sign(self, taken: Checkpoint) -> str:
+        note = self._signer.note(taken)
         with (self.folder / "checkpoints").open("a", encoding="utf-8") as file:
             file.write(note + "\n")
-        self._checkpointed = self._tree.size
+        self._checkpointed = max(self._checkpointed, taken.size)
         return note
 
     def _turn_day(self, now_ns: int) -> None:
