@@ -43,8 +43,10 @@ def _call_and_kill(folder: Path, after_s: float, threads: int) -> tuple[str, lis
 def _rows(folder: Path, run_id: str) -> Counter[str]:
     """Span ids of the run's ``llm_calls`` tables in what recovery wrote for W&B, each shard in its newest version."""
     newest: dict[str, Path] = {}
-    for path in sorted(folder.glob(f"wandb/offline-run-*-{run_id}/files/media/table/llm_calls*.table.json"),
-                       key=lambda item: item.stat().st_mtime_ns):
+    for path in sorted(
+        folder.glob(f"wandb/offline-run-*-{run_id}/files/media/table/llm_calls*.table.json"),
+        key=lambda item: item.stat().st_mtime_ns,
+    ):
         newest[path.name.rsplit("_", 2)[0]] = path
     rows: Counter[str] = Counter()
     for path in newest.values():

@@ -70,7 +70,9 @@ def session(run: MemoryRun, settings: Settings, enricher: Enricher) -> Iterator[
 
 
 def _ids(run: MemoryRun, name: str) -> list[object]:
-    return [row["span_id"] for key, rows in run.tables.items() if key.split("_")[0] == name.split("_")[0] for row in rows]
+    return [
+        row["span_id"] for key, rows in run.tables.items() if key.split("_")[0] == name.split("_")[0] for row in rows
+    ]
 
 
 def _wait(condition: object, seconds: float = 5.0) -> None:
@@ -81,7 +83,9 @@ def _wait(condition: object, seconds: float = 5.0) -> None:
         time.sleep(0.01)
 
 
-def test_finishing_the_run_first_still_delivers_everything(session: Session, run: MemoryRun, settings: Settings) -> None:
+def test_finishing_the_run_first_still_delivers_everything(
+    session: Session, run: MemoryRun, settings: Settings
+) -> None:
     """``wandb.finish()`` before our flush: every row, the totals and the delivery mark are there."""
     for number in range(25):
         session.write_span(make_span(number))

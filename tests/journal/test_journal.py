@@ -171,7 +171,9 @@ def test_journals_of_every_released_format_stay_readable() -> None:
         assert head.records == len(_texts(folder)) > 0
 
 
-@given(payload=st.binary(max_size=50).filter(lambda data: b"\n" not in data), previous=st.binary(min_size=32, max_size=32))
+@given(
+    payload=st.binary(max_size=50).filter(lambda data: b"\n" not in data), previous=st.binary(min_size=32, max_size=32)
+)
 def test_a_frame_decodes_to_what_was_encoded(payload: bytes, previous: bytes) -> None:
     """Encoding and decoding are inverse, and the chain value fits only its place."""
     line, chain = record.encode(previous, payload)

@@ -63,7 +63,9 @@ def test_24_a_script_that_just_ends_delivers_everything(tmp_path: Path) -> None:
 
 def test_24_leaving_the_run_first_delivers_everything(tmp_path: Path) -> None:
     """``with wandb.init()`` ends before the handler does."""
-    finish(start(tmp_path, "with start_run() as run:\n    g = Governance(run=run)\n    call(g, 'one')\nprint(g.flush(1))"))
+    finish(
+        start(tmp_path, "with start_run() as run:\n    g = Governance(run=run)\n    call(g, 'one')\nprint(g.flush(1))")
+    )
     assert names(tmp_path) == ["one"]
 
 

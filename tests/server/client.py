@@ -6,17 +6,21 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from starlette.testclient import TestClient
 
-from wandb_governance.clock import Clock
-from wandb_governance.server.context import Services
-from wandb_governance.server.hook import PromotionHook
 from wandb_governance.server.http.app import make_app, open_services
 from wandb_governance.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+    from wandb_governance.clock import Clock
+    from wandb_governance.server.context import Services
+    from wandb_governance.server.hook import PromotionHook
 
 
 class SteppedClock:
@@ -121,9 +125,7 @@ def _md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data).digest()).decode()
 
 
-def open_api(
-    data_dir: Path, *, clock: Clock | None = None, hook: PromotionHook | None = None, **settings: Any
-) -> Api:
+def open_api(data_dir: Path, *, clock: Clock | None = None, hook: PromotionHook | None = None, **settings: Any) -> Api:
     """Open a data directory in this process; use ``api.http`` as a context manager to run its background work."""
     services = open_services(ServerSettings(data_dir=data_dir, **settings), clock=clock, hook=hook)
     http = TestClient(make_app(services), base_url="http://127.0.0.1:8080", raise_server_exceptions=False)

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from wandb_governance.server.process import RunningServer
 
 

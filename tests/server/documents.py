@@ -19,7 +19,8 @@ _START = re.compile(r"^(?:query|mutation|fragment) (\w+)", re.MULTILINE)
 def sdk_documents() -> dict[str, list[str]]:
     """Documents by operation name, fragments included; an operation may have one of each client."""
     spec = importlib.util.find_spec("wandb")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     root = Path(spec.origin).parent
     found: dict[str, list[str]] = {}
     workspaces = root.parent / "wandb_workspaces"

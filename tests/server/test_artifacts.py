@@ -6,14 +6,17 @@ import base64
 import hashlib
 import json
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.server.client import Api, SteppedClock, open_api
-from wandb_governance.server.hook import Actor
 from wandb_governance.server.upkeep import end_artifacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wandb_governance.server.hook import Actor
 
 
 @pytest.fixture
@@ -77,7 +80,9 @@ def test_an_alias_is_at_one_version_only_whoever_moves_it(api: Api) -> None:
     def move(artifact_id: str) -> None:
         for _ in range(10):
             assert _mutate(api, "addAliases", "success", artifactID=artifact_id, aliases=[entry]).status_code == 200
-            query = '{ project(name: "p") { artifactCollection(name: "set") { aliases { edges { node { alias } } } } } }'
+            query = (
+                '{ project(name: "p") { artifactCollection(name: "set") { aliases { edges { node { alias } } } } } }'
+            )
             edges = api.ask(query)["project"]["artifactCollection"]["aliases"]["edges"]
             seen.append(sum(edge["node"]["alias"] == "prod" for edge in edges))
 
@@ -149,7 +154,9 @@ def test_an_incremental_manifest_is_laid_over_its_base(api: Api) -> None:
     ).json()["data"]["updateArtifactManifest"]["artifactManifest"]["file"]["uploadUrl"]  # fmt: skip
     api.put(link, increment)
     api.commit(made["id"])
-    found = _member(api, "inc:latest", "files { totalCount edges { node { name directUrl } } } artifact { size fileCount }")
+    found = _member(
+        api, "inc:latest", "files { totalCount edges { node { name directUrl } } } artifact { size fileCount }"
+    )
     assert [edge["node"]["name"] for edge in found["files"]["edges"]] == ["0.json", "1.json"]
     assert found["artifact"] == {"size": 7, "fileCount": 2}
     assert api.http.get(found["files"]["edges"][1]["node"]["directUrl"]).content == b"one"
@@ -182,7 +189,12 @@ def test_a_large_file_arrives_in_parts(api: Api) -> None:
     parts = [b"a" * 1000, b"b" * 1000, b"c" * 10]
     whole = _md5(b"".join(parts))
     pending = api.artifact({"f": b"1"}, name="big", commit=False)
-    spec = {"artifactID": pending, "name": "big", "md5": whole, "uploadPartsInput": [{"partNumber": i} for i in (1, 2, 3)]}
+    spec = {
+        "artifactID": pending,
+        "name": "big",
+        "md5": whole,
+        "uploadPartsInput": [{"partNumber": i} for i in (1, 2, 3)],
+    }
     fields = "files { edges { node { storagePath uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } } } } }"
     answer = _mutate(api, "createArtifactFiles", fields, artifactFiles=[spec]).json()
     node = answer["data"]["createArtifactFiles"]["files"]["edges"][0]["node"]
@@ -239,7 +251,9 @@ def test_lineage_names_the_maker_and_the_users(api: Api) -> None:
     """The run that logged and the run that used are found from the version, and the version from both."""
     artifact = api.artifact({"f": b"1"}, run="r1")
     api.run("r2")
-    _mutate(api, "useArtifact", "artifact { id }", artifactID=artifact, entityName="local", projectName="p", runName="r2")
+    _mutate(
+        api, "useArtifact", "artifact { id }", artifactID=artifact, entityName="local", projectName="p", runName="r2"
+    )
     found = api.ask(
         "query Q($i: ID!) { artifact(id: $i) { createdBy { __typename ... on Run { name } } usedBy { edges { node { name } "
         "} } } }",
@@ -307,9 +321,7 @@ def test_a_gated_operation_can_not_hide_in_a_fragment(tmp_path: Path) -> None:
     api = open_api(tmp_path / "data", hook=_Freeze())
     api.run()
     artifact = api.artifact({"f": b"1"})
-    query = (
-        "mutation M($i: X) { ...F } fragment F on Mutation { harmless: linkArtifact(input: $i) { versionIndex } }"
-    )
+    query = "mutation M($i: X) { ...F } fragment F on Mutation { harmless: linkArtifact(input: $i) { versionIndex } }"
     given = {
         "artifactID": artifact, "artifactPortfolioName": "production", "entityName": "local-org-registries",
         "projectName": "wandb-registry-model",

@@ -14,13 +14,15 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.server.conftest import sdk_env
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROUNDS_EVERYDAY = 3
 ROUNDS_SOAK = 50
@@ -226,9 +228,16 @@ def _rounds(tmp_path: Path, rounds: int) -> Load:
     server = Mortal(data_dir=tmp_path / "data", port=_free_port())
     server.start()
     load = Load(server=server)
-    config = "method: grid\nparameters: {a: {values: [" + ", ".join(map(str, range(60))) + "]}, b: {values: [1, 2, 3, 4, 5, 6, 7, 8]}}\n"
+    config = (
+        "method: grid\nparameters: {a: {values: ["
+        + ", ".join(map(str, range(60)))
+        + "]}, b: {values: [1, 2, 3, 4, 5, 6, 7, 8]}}\n"
+    )
     sweep = load.ask(
-        "mutation M($i: X) { upsertSweep(input: $i) { sweep { name } } }", entityName="local", projectName="crash", config=config
+        "mutation M($i: X) { upsertSweep(input: $i) { sweep { name } } }",
+        entityName="local",
+        projectName="crash",
+        config=config,
     )["upsertSweep"]["sweep"]["name"]
     jobs = [(load.log_rows, "run-1"), (load.log_rows, "run-2"), (load.log_artifacts, "set-1"), (load.log_artifacts, "set-2"),
             (load.walk_grid, sweep), (load.walk_grid, sweep)]  # fmt: skip

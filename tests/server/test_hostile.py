@@ -17,7 +17,18 @@ from wandb_governance.server.graphql.schema import MUTATION, QUERY
 pytestmark = pytest.mark.filterwarnings("ignore")
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
-_TABLES = ("project", "run", "history", "stream_line", "run_file", "collection", "artifact", "alias", "membership", "sweep")
+_TABLES = (
+    "project",
+    "run",
+    "history",
+    "stream_line",
+    "run_file",
+    "collection",
+    "artifact",
+    "alias",
+    "membership",
+    "sweep",
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20),
@@ -90,10 +101,21 @@ def test_any_input_of_any_mutation(api: Api, name: str, given_input: Any, data: 
 
 
 @settings(quick, max_examples=120)
-@given(name=st.sampled_from(sorted(QUERY.resolvers)), args=st.dictionaries(st.text(string.ascii_letters, min_size=1), json_values))
+@given(
+    name=st.sampled_from(sorted(QUERY.resolvers)),
+    args=st.dictionaries(st.text(string.ascii_letters, min_size=1), json_values),
+)
 def test_any_argument_of_any_query(api: Api, name: str, args: dict[str, Any]) -> None:
     """Root queries with arguments of every shape."""
-    known = {"name": None, "entityName": None, "id": None, "clientID": None, "query": None, "first": None, "after": None}
+    known = {
+        "name": None,
+        "entityName": None,
+        "id": None,
+        "clientID": None,
+        "query": None,
+        "first": None,
+        "after": None,
+    }
     given_args = {**{key: next(iter(args.values()), None) for key in known}, **args}
     listed = ", ".join(f"{key}: $v{i}" for i, key in enumerate(given_args))
     variables = {f"v{i}": value for i, value in enumerate(given_args.values())}

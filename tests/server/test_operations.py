@@ -23,8 +23,10 @@ LAUNCH = {
 }  # fmt: skip
 """Queues of W&B Launch: jobs on other machines are not what this server is for."""
 
-_RUN = "commit config createdAt description displayName group heartbeatAt historyLineCount id jobType name notes " \
+_RUN = (
+    "commit config createdAt description displayName group heartbeatAt historyLineCount id jobType name notes "
     "projectId readOnly state summaryMetrics sweepName systemMetrics tags user { name username } historyKeys"
+)
 
 COMPOSED = {
     "Run": f"query Run($project: String!, $entity: String!, $name: String!) {{ project(name: $project, entityName: "
@@ -189,15 +191,20 @@ def _variables(operation: str, names: dict[str, Any]) -> dict[str, Any]:
         "UpsertView2": "nw-1-v", "upsertView": "v1", "View": "p", "Project": "p",
     }  # fmt: skip
     of_registry = operation in {"FetchRegistry", "RegistryUserMembers", "RegistryTeamMembers"}
-    entity = "local-org-registries" if of_registry else "team1" if operation in {
-        "CreateInvite", "DeleteInvite", "CreateServiceAccount", "IntegrationsByEntity"} else "local"
+    entity = (
+        "local-org-registries"
+        if of_registry
+        else "team1"
+        if operation in {"CreateInvite", "DeleteInvite", "CreateServiceAccount", "IntegrationsByEntity"}
+        else "local"
+    )
     project = "wandb-registry-model" if of_registry else "p"
     return {
         "entity": entity, "entityName": entity, "project": project, "projectName": project,
         "run": "r1", "runName": "r1", "name": name.get(operation, "r1"), "sweep": names["sweep"],
         "type": "dataset", "collection": "set", "alias": "latest", "agentID": names["agent"],
         "organization": "local-org", "org": "local-org", "orgName": "local-org", "clientID": "client-1",
-        "id": names.get(_IDS.get(operation, ""), None), "artifactID": names["pending" if "Commit" in operation or
+        "id": names.get(_IDS.get(operation, "")), "artifactID": names["pending" if "Commit" in operation or
             "Manifest" in operation else "artifact"], "artifact_id": names["artifact"],
         "artifactManifestID": names["manifest"], "manifestType": "FULL", "includeUpload": True, "digest": "d",
         "artifactTypeName": "dataset", "artifactCollectionName": "set", "artifactPortfolioName": "M",
@@ -235,7 +242,9 @@ def _prepare(operation: str, api: Api) -> None:
         made = api.ask('mutation M { generateApiKey(input: {description: "d"}) { apiKey { id } } }')
         names["key"] = made["generateApiKey"]["apiKey"]["id"]
     if operation == "UpdateRunState":
-        api.ask("mutation M($i: X) { updateRunState(input: $i) { success } }", i={"id": names["run"], "state": "pending"})
+        api.ask(
+            "mutation M($i: X) { updateRunState(input: $i) { success } }", i={"id": names["run"], "state": "pending"}
+        )
     if operation == "CompleteMultipartUploadArtifact":
         part = {"artifactID": names["artifact"], "name": "big", "md5": "1B2M2Y8AsgTpgAmY7PhCfg==",
                 "uploadPartsInput": [{"partNumber": 1, "hexMD5": "x"}]}  # fmt: skip

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.server.client import Api, SteppedClock, open_api
 from wandb_governance.server.upkeep import mark_crashed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HISTORY = "wandb-history.jsonl"
 
@@ -73,7 +77,7 @@ def test_a_long_run_is_thinned_evenly_with_both_ends(api: Api) -> None:
     steps = [json.loads(row)["_step"] for row in _run(api, "history(samples: 500)")["history"]]  # type: ignore[attr-defined]
     assert len(steps) == 500
     assert (steps[0], steps[-1]) == (0, 4999)
-    assert max(b - a for a, b in zip(steps, steps[1:], strict=False)) <= 11
+    assert max(b - a for a, b in itertools.pairwise(steps)) <= 11
 
 
 def test_not_a_number_survives_as_the_words_json_lacks(api: Api) -> None:
@@ -172,7 +176,8 @@ def test_config_is_merged_by_name_and_replaced_by_id(api: Api) -> None:
     api.run(config='{"b": {"value": 2}}')
     assert json.loads(str(_run(api, "config")["config"])) == {"a": {"value": 1}, "b": {"value": 2}}
     api.ask(
-        "mutation M($i: X) { upsertBucket(input: $i) { bucket { id } } }", i={"id": run_id, "config": '{"c": {"value": 3}}'}
+        "mutation M($i: X) { upsertBucket(input: $i) { bucket { id } } }",
+        i={"id": run_id, "config": '{"c": {"value": 3}}'},
     )
     assert json.loads(str(_run(api, "config")["config"])) == {"c": {"value": 3}}
 
@@ -212,7 +217,7 @@ def test_a_file_name_that_leaves_its_folder_is_refused(api: Api, name: str) -> N
     """No link is made for it."""
     api.run()
     answer = api.post(
-        "mutation M($f: [X]) { createRunFiles(input: {entityName: \"local\", projectName: \"p\", runName: \"r1\", files: $f}) "
+        'mutation M($f: [X]) { createRunFiles(input: {entityName: "local", projectName: "p", runName: "r1", files: $f}) '
         "{ files { uploadUrl } } }",
         {"f": [name]},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +11,9 @@ from click.testing import CliRunner
 from tests.server.client import Api, SteppedClock, open_api
 from wandb_governance.cli.main import app
 from wandb_governance.server.store.signing import LIFETIME_SECONDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -99,7 +102,9 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(api: Api) -> None:
     assert api.http.post("/graphql", content=iter([big]), auth=api.auth).status_code == 413
 
 
-@pytest.mark.parametrize("path", ["../../api_key", "%2e%2e/%2e%2e/api_key", "..%2f..%2fapi_key", "a/../../../store.sqlite3"])
+@pytest.mark.parametrize(
+    "path", ["../../api_key", "%2e%2e/%2e%2e/api_key", "..%2f..%2fapi_key", "a/../../../store.sqlite3"]
+)
 def test_no_path_leads_out_of_a_run(api: Api, path: str) -> None:
     """Neither plain nor encoded dots reach the data directory."""
     answer = api.http.get(f"/files/local/p/r1/{path}", auth=api.auth)

@@ -24,7 +24,7 @@ TEXT = (
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = IndexSpec(splitter="recursive", tokenizer="cl100k_base", chunk_size=14, chunk_overlap=0, embedding="static")
+    spec = IndexSpec(splitter="recursive", tokenizer="cl100k_base", chunk_size=20, chunk_overlap=0, embedding="static")
     corpus = make_corpus([Source(id="facts", text=TEXT)])
     target: Path = tmp_path_factory.mktemp("index") / "index"
     shutil.copytree(obtain_index(corpus, spec, MemoryStore()).folder, target)
@@ -63,7 +63,7 @@ def test_the_way_of_searching_can_be_chosen(folder: Path, retriever: str) -> Non
 
 
 def test_more_chunks_than_there_are_give_them_all(folder: Path) -> None:
-    """k above the number of chunks is no error."""
+    """A k above the number of chunks is no error."""
     loaded = load_index(str(folder))
     assert len(loaded.find("whales", 50)) == loaded.index.rows
 
@@ -84,7 +84,7 @@ def test_other_weights_for_queries_are_refused(folder: Path) -> None:
 
     other = StaticEmbedder()
     other.digest = "swapped"
-    with pytest.raises(IndexIntegrityError, match="weights|made with"):
+    with pytest.raises(IndexIntegrityError, match="made with"):
         load_index(str(folder), embedder=other)
 
 

@@ -121,7 +121,7 @@ def test_two_agents_select_and_load_the_winner(flow: Flow) -> None:
 
 @pytest.mark.timeout(280)
 def test_a_killed_agent_costs_no_configuration(flow: Flow) -> None:
-    """kill -9 while a trial runs; another agent completes the grid, each configuration counted once."""
+    """A kill -9 while a trial runs; another agent completes the grid, each configuration counted once."""
     sweep = flow.make_sweep()
     agent = flow.start("wandb", "agent", sweep)
     deadline = time.monotonic() + 90

@@ -95,7 +95,9 @@ class Hostile:
 
 def test_known_kinds_of_objects_are_read_and_unknown_ones_only_named() -> None:
     """Enums, dataclasses and pydantic models show their fields; an unknown object shows its class, never its repr."""
-    plain = orjson.loads(encoder.encode([Colour.RED, Point(1), Model(name="n", key=SecretStr("hidden")), Hostile()]).text)
+    plain = orjson.loads(
+        encoder.encode([Colour.RED, Point(1), Model(name="n", key=SecretStr("hidden")), Hostile()]).text
+    )
     assert plain[0] == "red"
     assert plain[1] == {"x": 1}
     assert plain[2]["name"] == "n"

@@ -63,7 +63,6 @@ def start_run(
     project: str,
     mode: Literal["online", "offline"],
     directory: Path,
-    silent: bool,
     base_url: str | None = None,
     api_key: str | None = None,
 ) -> WandbRun:
@@ -74,7 +73,7 @@ def start_run(
     """
     import wandb
 
-    settings: dict[str, Any] = {"silent": silent, "console": "off", "disable_git": True, "x_disable_stats": True}
+    settings: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True, "x_disable_stats": True}
     if base_url is not None:
         settings |= {"base_url": base_url, "api_key": api_key}
     try:

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from wandb_governance.backend.wandb_sdk import WandbRun
     from wandb_governance.export.reading import Row
 
-_SHOWN = ("framework", "status", "verdict", "input_tokens", "output_tokens", "cost_usd", "duration_s")
+_SHOWN = {
+    "framework": "framework",
+    "status": "status",
+    "verdict": "verdict",
+    "input_tokens": "in",
+    "output_tokens": "out",
+    "cost_usd": "USD",
+    "duration_s": "seconds",
+}
+"""Columns of the printed table and their headings."""
 
 
 @click.command()
@@ -36,7 +45,10 @@ _SHOWN = ("framework", "status", "verdict", "input_tokens", "output_tokens", "co
 @click.option("--model", default="gpt-4o-mini", show_default=True, help="Model for --live.")
 @click.option("--offline", is_flag=True, help="Write an offline run instead of using the embedded server.")
 @click.option(
-    "--home", type=click.Path(path_type=Path), default=Path(".wandb-governance"), show_default=True,
+    "--home",
+    type=click.Path(path_type=Path),
+    default=Path(".wandb-governance"),
+    show_default=True,
     help="Folder for journals and the server's data.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -50,7 +62,7 @@ def demo(*, live: bool, model: str, offline: bool, home: Path, as_json: bool) ->
     settings = Settings.from_env(home=home.absolute())
     from wandb_governance.demo.place import demo_run
 
-    with demo_run(settings.home, offline=offline, verbose=not as_json) as run:
+    with demo_run(settings.home, offline=offline) as run:
         report = _run(run, settings, address, live=live, quiet=as_json)
         report["wandb"] = {"url": run.url, "folder": run.folder, "run_id": run.descriptor.run_id}
     if as_json:
@@ -80,7 +92,10 @@ def _run(run: WandbRun, settings: Settings, address: ModelAddress, *, live: bool
         *_adapter("langchain.demo").steps(governance, found, address),
         *_adapter("llama_index.demo").steps(instrumentation, found, address),
     ]
-    with answers(live=live), call_context(versions={"index": INDEX_VERSION}, prompt_name="demo-rag", prompt_version="v1"):
+    with (
+        answers(live=live),
+        call_context(versions={"index": INDEX_VERSION}, prompt_name="demo-rag", prompt_version="v1"),
+    ):
         said = asyncio.run(_take(steps, quiet=quiet))
     instrumentation.uninstall()
     folders = [governance.session.journal.folder]
@@ -139,8 +154,8 @@ def _show(report: dict[str, Any], home: Path, *, offline: bool, live: bool) -> N
     for step in report["steps"]:
         console.print(f"[bold]{step['step']}[/]: {step['answer']}", soft_wrap=True, highlight=False)
     table = Table(title=f"Model calls ({report['model']}{'' if live else ', recorded answers'})")
-    for name in _SHOWN:
-        table.add_column(name, justify="left" if name in {"framework", "status", "verdict"} else "right")
+    for name, heading in _SHOWN.items():
+        table.add_column(heading, justify="left" if name in {"framework", "status", "verdict"} else "right")
     for row in report["rows"]:
         table.add_row(*(_cell(row, name) for name in _SHOWN))
     console.print(table)
@@ -152,7 +167,7 @@ def _show(report: dict[str, Any], home: Path, *, offline: bool, live: bool) -> N
     rows = ", ".join(f"{name} {count}" for name, count in report["tables"].items())
     console.print(f"Rows in W&B: {rows}")
     if offline:
-        console.print(f"The offline run lies in {report['wandb']['folder']}")
+        console.print(f"The offline run lies in {report['wandb']['folder']}", soft_wrap=True)
     else:
         console.print(f"Run {report['wandb']['run_id']} is on the embedded W&B server. Look at it:", soft_wrap=True)
         console.print(f"  wandb-governance server --data-dir {home / 'server'}", soft_wrap=True)

@@ -18,17 +18,16 @@ PROJECT = "wandb-governance-demo"
 
 
 @contextlib.contextmanager
-def demo_run(home: Path, *, offline: bool, verbose: bool) -> Iterator[WandbRun]:
+def demo_run(home: Path, *, offline: bool) -> Iterator[WandbRun]:
     """A W&B run on an embedded server that lives as long as the block, or offline.
 
     Args:
         home: The server keeps its data in ``server`` under it.
         offline: Use no server.
-        verbose: Let the SDK say what it does.
     """
     home.mkdir(parents=True, exist_ok=True)
     if offline:
-        yield start_run(project=PROJECT, mode="offline", directory=home, silent=not verbose)
+        yield start_run(project=PROJECT, mode="offline", directory=home)
         return
     command = [sys.executable, "-m", "wandb_governance", "server"]
     data = ["--data-dir", str(home / "server")]
@@ -41,7 +40,6 @@ def demo_run(home: Path, *, offline: bool, verbose: bool) -> Iterator[WandbRun]:
             project=PROJECT,
             mode="online",
             directory=home,
-            silent=True,
             base_url=server["url"],
             api_key=server["api_key"],
         )

@@ -276,7 +276,9 @@ BLOCKED: dict[str, Callable[[Any], Any]] = {
     "chat": lambda llm: llm.chat([ChatMessage(content="pay with 4111 1111 1111 1111")]),
     "stream_chat": lambda llm: list(llm.stream_chat([ChatMessage(content="pay with 4111 1111 1111 1111")])),
     "achat": lambda llm: asyncio.run(llm.achat([ChatMessage(content="pay with 4111 1111 1111 1111")])),
-    "astream_chat": lambda llm: asyncio.run(_drain(llm.astream_chat([ChatMessage(content="pay with 4111 1111 1111 1111")]))),
+    "astream_chat": lambda llm: asyncio.run(
+        _drain(llm.astream_chat([ChatMessage(content="pay with 4111 1111 1111 1111")]))
+    ),
 }
 
 
@@ -315,7 +317,9 @@ def test_22_the_model_gets_redacted_text_and_the_caller_keeps_its_own(
     assert message.content == "Write to jane.roe@acme-corp.com please"
     assert rows(governed, run)[0]["verdict"] == "redact"
     assert "jane.roe" not in str(run.tables)
-    assert all(b"jane.roe" not in path.read_bytes() for path in governed.governance.session.journal.folder.glob("*.jsonl"))
+    assert all(
+        b"jane.roe" not in path.read_bytes() for path in governed.governance.session.journal.folder.glob("*.jsonl")
+    )
 
 
 def test_22_retrieved_text_is_redacted_before_the_model(

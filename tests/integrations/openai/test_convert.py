@@ -19,6 +19,8 @@ _parts = st.lists(
         st.builds(lambda text: {"type": "text", "text": text}, _text),
         st.just({"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}),
         st.builds(lambda text: {"type": "refusal", "refusal": text}, _text),
+        st.builds(lambda text: {"text": text}, _text),
+        _text,
     ),
     max_size=3,
 )

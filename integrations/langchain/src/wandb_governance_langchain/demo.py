@@ -49,7 +49,9 @@ def _joined(documents: list[Document]) -> str:
     return "\n\n".join(document.page_content for document in documents)
 
 
-def chain(governance: Governance, found: Sequence[Passage], model: ModelAddress) -> Runnable[dict[str, str], str]:
+def chain(
+    handler: GovernanceCallbackHandler, found: Sequence[Passage], model: ModelAddress
+) -> Runnable[dict[str, str], str]:
     """Retrieve, prompt, ask the governed model, parse.
 
     Raises:
@@ -69,13 +71,14 @@ def chain(governance: Governance, found: Sequence[Passage], model: ModelAddress)
     prompt = ChatPromptTemplate.from_messages([("system", SYSTEM + "\n\n{context}"), ("human", "{question}")])
     context = itemgetter("question") | PassageRetriever(search=Search(found)) | _joined
     asked: Runnable[dict[str, str], Any] = {"context": context, "question": itemgetter("question")} | prompt
-    return asked | govern(chat, governance) | StrOutputParser()
+    return asked | govern(chat, handler) | StrOutputParser()
 
 
 def steps(governance: Governance, found: Sequence[Passage], model: ModelAddress) -> list[Step]:
     """Invoke, stream, two at once, one redacted, one blocked."""
-    rag = chain(governance, found, model)
-    config: Any = {"callbacks": [GovernanceCallbackHandler(governance=governance)], "run_name": "rag_chain"}
+    handler = GovernanceCallbackHandler(governance=governance)
+    rag = chain(handler, found, model)
+    config: Any = {"callbacks": [handler], "run_name": "rag_chain"}
 
     async def invoke() -> str:
         return rag.invoke({"question": QUESTIONS[0]}, config=config)
