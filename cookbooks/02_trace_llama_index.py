@@ -60,7 +60,7 @@ async def both():
     await asyncio.gather(engine.aquery("one"), engine.aquery("two"))
 
 
-await both()  # noqa: F704, PLE1142 - a notebook has a running loop
+await both()
 
 # %% [markdown]
 # ## Look

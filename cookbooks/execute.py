@@ -1,4 +1,4 @@
-"""Make the notebook beside a cookbook script: ``python cookbooks/execute.py 02_trace_llama_index`` (or all, with no name).
+"""Make the notebook beside a script: ``python cookbooks/execute.py 02_trace_llama_index``, or all with no name.
 
 The script is the source; the notebook shows what it prints.
 """

@@ -70,9 +70,8 @@ def session(run: MemoryRun, settings: Settings, enricher: Enricher) -> Iterator[
 
 
 def _ids(run: MemoryRun, name: str) -> list[object]:
-    return [
-        row["span_id"] for key, rows in run.tables.items() if key.split("_")[0] == name.split("_")[0] for row in rows
-    ]
+    prefix = name.partition("_")[0]
+    return [row["span_id"] for key, rows in run.tables.items() if key.startswith(prefix) for row in rows]
 
 
 def _wait(condition: object, seconds: float = 5.0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from wandb_governance.errors import JournalClosedError, JournalCorruptError, JournalError
 from wandb_governance.journal import record
-from wandb_governance.journal.base import Cursor
 from wandb_governance.journal.journal import Journal, read, repair, segments, verify, writer_is_alive
+
+if TYPE_CHECKING:
+    from wandb_governance.journal.base import Cursor
 
 payloads = st.lists(
     st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.integers(-(2**53), 2**53) | st.none(), max_size=3),

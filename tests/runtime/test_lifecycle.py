@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from wandb_governance.export.delivery import statuses
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PRELUDE = """
 import os, signal, sys, time
@@ -133,7 +136,7 @@ def test_24_one_run_after_another_each_gets_its_own(tmp_path: Path) -> None:
 
 def test_24_no_run_at_all_says_where_the_records_are(tmp_path: Path) -> None:
     """Nothing is lost and nothing breaks; ``status`` says what waits, ``recover --project`` makes a run of it."""
-    _, err = finish(start(tmp_path, "call(Governance(), 'one')\nGovernance().flush(1)"))
+    finish(start(tmp_path, "call(Governance(), 'one')\nGovernance().flush(1)"))
     (status,) = statuses(tmp_path / "home")
     assert (status.run, status.records, status.live) == (None, 1, False)
     environment = {**os.environ, "WANDB_DIR": str(tmp_path), "WANDB_GOVERNANCE_HOME": str(tmp_path / "home")}

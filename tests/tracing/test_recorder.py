@@ -54,7 +54,7 @@ def test_children_share_the_trace(recorder: Recorder, spans: list[Span]) -> None
     assert spans[0].parent_id is None
 
 
-class GraphBubbleUp(Exception):  # noqa: N818 - named after langgraph's class, which is told by its name
+class GraphBubbleUp(Exception):
     """As langgraph raises to pause a graph."""
 
 
@@ -80,7 +80,7 @@ def test_the_status_follows_from_the_exception(
 def test_an_exception_that_cannot_be_printed_is_recorded(recorder: Recorder, spans: list[Span]) -> None:
     """An application's exception may fail to print itself."""
 
-    class Unprintable(Exception):  # noqa: N818 - the point is its text
+    class Unprintable(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no")
 

@@ -30,7 +30,7 @@ class OpenAIShaped(CustomLLM):
     """Answers at once, with the usage of an OpenAI answer, and remembers what it was asked."""
 
     answer: str = ANSWER
-    prompts: list[str] = []
+    prompts: list[str] = []  # noqa: RUF012 - a pydantic field, copied for each model
     fails: bool = False
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from llama_index.core import VectorStoreIndex
     from conftest import OpenAIShaped
+    from llama_index.core import VectorStoreIndex
 
     from wandb_governance.settings import Settings
     from wandb_governance.testing.doubles import MemoryRun
@@ -68,7 +69,7 @@ async def _drain(stream: Any) -> list[Any]:
 def test_19_nested_llm_events_count_once(
     instrumentation: Instrumentation, run: MemoryRun, llm: OpenAIShaped, call: str
 ) -> None:
-    """``achat`` by ``chat`` by ``complete`` is one call of 1000 and 10 tokens, in one trace, whichever way it is made."""
+    """``achat`` by ``chat`` by ``complete`` is one call of 1000 and 10 tokens, in one trace, however it is made."""
     CALLS[call](llm)
     (row,) = rows(instrumentation, run)
     assert (row["input_tokens"], row["output_tokens"], row["usage_source"]) == (1000, 10, "provider")
@@ -216,9 +217,8 @@ async def test_19_a_cancelled_workflow_leaves_nothing_open(instrumentation: Inst
     handler = agent.run("Wait.")
     await asyncio.sleep(0.05)
     await handler.cancel_run()
-    with pytest.raises(BaseException):  # noqa: B017, PT011 - its type differs between versions
+    with contextlib.suppress(BaseException):
         await handler
-        raise RuntimeError
     await asyncio.sleep(0.1)
     instrumentation.tracker.sweep()
     assert len(instrumentation.tracker) == 0

@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
+
 from wandb_governance.demo.story import (
     BLOCKED_QUESTION,
     QUESTIONS,
@@ -19,7 +20,6 @@ from wandb_governance.demo.story import (
     Step,
 )
 from wandb_governance.errors import MissingExtraError
-
 from wandb_governance_langchain.enforce import govern
 from wandb_governance_langchain.handler import GovernanceCallbackHandler
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks import CallbackManagerForRetrieverRun
     from langchain_core.runnables import Runnable
+
     from wandb_governance.demo.story import Passage
     from wandb_governance.runtime import Governance
 

@@ -11,15 +11,15 @@ from llama_index.core.response_synthesizers import get_response_synthesizer
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from pydantic import PrivateAttr
+
 from wandb_governance.demo.story import QUESTIONS, SYSTEM, ModelAddress, Search, Step
 from wandb_governance.errors import MissingExtraError
-
-from wandb_governance_llama_index.instrumentation import Instrumentation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wandb_governance.demo.story import Passage
+    from wandb_governance_llama_index.instrumentation import Instrumentation
 
 
 class PassageRetriever(BaseRetriever):

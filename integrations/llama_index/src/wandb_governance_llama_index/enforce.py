@@ -48,18 +48,18 @@ class Enforcer:
     """Asks the policies on behalf of wrapped objects and writes the verdicts into the span of the running call."""
 
     def __init__(self, instrumentation: Instrumentation) -> None:
-        self._governance = instrumentation.governance
+        self.governance = instrumentation.governance
         self._tracker = instrumentation.tracker
 
     @property
     def engine(self) -> PolicyEngine | None:
         """The policies."""
-        return self._governance.engine
+        return self.governance.engine
 
     def span(self) -> OpenSpan:
         """The span of the running call; a new one where nothing listens."""
         known = self._tracker.span_of(active_span_id.get())
-        return known or self._governance.recorder.start(SpanKind.LLM, "governed call")
+        return known or self.governance.recorder.start(SpanKind.LLM, "governed call")
 
     def check(self, texts: Sequence[str], scope: Scope, *, tool: str | None = None) -> tuple[str, ...]:
         """The texts to go on with.
@@ -67,7 +67,7 @@ class Enforcer:
         Raises:
             PolicyViolation: A policy blocks.
         """
-        judgement = self._governance.judge(self.span(), texts, scope, tool=tool)
+        judgement = self.governance.judge(self.span(), texts, scope, tool=tool)
         if judgement is None:
             return tuple(texts)
         if judgement.violation is not None:
@@ -78,11 +78,11 @@ class Enforcer:
         """A redactor of the streamed answer of ``span``; None where there is no policy."""
         if self.engine is None:
             return None
-        return StreamRedactor(self.engine, self._governance.rule_context(span, Scope.OUTPUT))
+        return StreamRedactor(self.engine, self.governance.rule_context(span, Scope.OUTPUT))
 
     def record(self, span: OpenSpan, decision: Decision) -> None:
         """Write down what was decided on a stream."""
-        self._governance.record(span, (decision,), Scope.OUTPUT)
+        self.governance.record(span, (decision,), Scope.OUTPUT)
 
 
 def _redacted_message(message: ChatMessage, texts: Iterator[str]) -> ChatMessage:
@@ -253,7 +253,7 @@ class GovernedFunctionCallingLLM(GovernedLLM, FunctionCallingLLM):
         return self._inner
 
     def _prepare_chat_with_tools(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return self._calling._prepare_chat_with_tools(tools, *args, **kwargs)  # noqa: SLF001 - the base class's own port
+        return self._calling._prepare_chat_with_tools(tools, *args, **kwargs)  # noqa: SLF001 - the base class's port
 
     def get_tool_calls_from_response(self, response: ChatResponse, *args: Any, **kwargs: Any) -> list[ToolSelection]:
         """The wrapped model's reading of its own answer."""
@@ -278,7 +278,7 @@ class GovernedNodes(BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         span = self._enforcer.span()
-        judgement = self._enforcer._governance.judge(  # noqa: SLF001 - one module
+        judgement = self._enforcer.governance.judge(
             span, [node.node.get_content(MetadataMode.NONE) for node in nodes], Scope.RETRIEVAL
         )
         if judgement is None:
