@@ -276,7 +276,7 @@ class Call:
 
     @property
     def _has_deferred(self) -> bool:
-        return any(self._engine.defers_on(scope) for scope in Scope)
+        return self._engine.defers
 
     async def _judge(
         self, slots: Sequence[Slot], *, context: RuleContext | None = None, deferred: bool | None = None

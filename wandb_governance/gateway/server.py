@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,8 @@ def build_app(
 def worker_app() -> GatewayApp:
     """What uvicorn's workers import; see ``run_gateway``."""
     options = GatewayOptions.from_env()
+    # The default of 5 ms would let the thread that writes records hold a request up for as long.
+    sys.setswitchinterval(0.0005)
     return build_app(options, governance=_governance(options))
 
 
@@ -192,7 +195,6 @@ def _governance(options: GatewayOptions) -> Governance | None:
             project=options.project,
             mode="offline" if offline else "online",
             directory=Path(os.environ.get("WANDB_DIR", ".")),
-            silent=True,
         )
     return Governance(prices=options.prices)
 

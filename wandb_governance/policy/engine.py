@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wandb_governance.errors import DetectorError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 WITHHELD = "[WITHHELD]"
 """Stands for a text that could not be checked and so may not be recorded."""
 
+_WORTH_LOOKING_NS = 500_000
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -58,10 +60,13 @@ class PolicyEngine:
         self.version = version
         self.name = name
         self.document = document
-        self._cache = FindingsCache(cache_entries)
+        self._cache: FindingsCache[Finding] = FindingsCache(cache_entries)
+        self._verdicts: FindingsCache[Verdict] = FindingsCache(cache_entries)
+        self._all_pure = {scope: all(link.pure for link in links if scope in link.scopes) for scope in Scope}
         self._bounds: dict[str, StreamBounds] = {}
         self._ns_per_char: dict[str, float] = {}
         self._by_scope = {scope: tuple(link for link in links if scope in link.scopes) for scope in Scope}
+        self._deferring = frozenset(scope for scope in Scope if any(link.deferred for link in self._by_scope[scope]))
         self._for_records = tuple(link for link in links if link.sensitive or link.action is Action.REDACT)
 
     @classmethod
@@ -113,21 +118,22 @@ class PolicyEngine:
         """
         links = [link for link in self._by_scope[context.scope] if deferred is None or link.deferred is deferred]
         admitted: dict[str, Verdict] = {}
-        return [self._decide(text, context, links, admitted) for text in texts]
+        return [self._decide(text, context, links, admitted, part=f"{deferred}") for text in texts]
 
     def evaluate_pure(self, text: str, context: RuleContext) -> Decision:
         """Decide as the policies do that look at the text alone; nothing is counted against a rate or a budget."""
         links = [link for link in self._by_scope[context.scope] if link.pure]
-        return self._decide(text, context, links, {})
+        return self._decide(text, context, links, {}, part="pure")
 
     def estimate_ns(self, texts: Sequence[str], context: RuleContext, *, deferred: bool | None = None) -> int:
         """About how long ``evaluate_many`` will take, from what it took before; texts that are kept take nothing."""
         total = 0.0
+        chars = sum(map(len, texts))
         for link in self._by_scope[context.scope]:
             if deferred is not None and link.deferred is not deferred:
                 continue
             pace = self._ns_per_char.get(link.name, 0.0)
-            if pace:
+            if pace * chars > _WORTH_LOOKING_NS:
                 total += sum(len(t) for t in texts if not self._cache.holds(link.name, t, context)) * pace
         return int(total)
 
@@ -160,7 +166,12 @@ class PolicyEngine:
 
     def defers_on(self, scope: Scope) -> bool:
         """Whether ``scope`` has policies that run beside the upstream call."""
-        return any(link.deferred for link in self._by_scope[scope])
+        return scope in self._deferring
+
+    @property
+    def defers(self) -> bool:
+        """Whether any scope has policies that run beside the upstream call."""
+        return bool(self._deferring)
 
     def links_on(self, scope: Scope) -> tuple[Link, ...]:
         """Policies of ``scope``, in chain order."""
@@ -179,10 +190,16 @@ class PolicyEngine:
         """The policy called ``name`` in the chain."""
         return next((link for link in self.links if link.name == name), None)
 
-    def _decide(self, text: str, context: RuleContext, links: Sequence[Link], admitted: dict[str, Verdict]) -> Decision:
+    def _decide(
+        self, text: str, context: RuleContext, links: Sequence[Link], admitted: dict[str, Verdict], *, part: str
+    ) -> Decision:
         if not isinstance(text, str):
             raise TypeError(f"a text is needed, not {type(text).__name__}")
         clean = scannable(text)
+        key = self._cache.key(part, clean, context) if self._all_pure[context.scope] else None
+        known = self._verdicts.get(key) if key is not None else None
+        if known is not None:
+            return conclude(text, known, links, digest=self.digest)
         verdicts: list[Verdict] = []
         for link in links:
             verdict = admitted.get(link.name) if link.admission else None
@@ -191,6 +208,8 @@ class PolicyEngine:
                 if link.admission:
                     admitted[link.name] = verdict
             verdicts.append(verdict)
+        if key is not None and not any(verdict.failure for verdict in verdicts):
+            self._verdicts.put(key, tuple(replace(verdict, latency_ns=0) for verdict in verdicts))
         return conclude(text, verdicts, links, digest=self.digest)
 
     def _judge(self, link: Link, text: str, context: RuleContext) -> Verdict:
