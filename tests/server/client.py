@@ -16,8 +16,6 @@ from wandb_governance.server.settings import ServerSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import httpx
-
     from wandb_governance.clock import Clock
     from wandb_governance.server.context import Services
     from wandb_governance.server.hook import PromotionHook
@@ -39,6 +37,10 @@ class SteppedClock:
         self.now += int(seconds * 1_000_000_000)
 
 
+Response = Any
+"""The answer of the test client, whose HTTP library starlette chooses."""
+
+
 @dataclass
 class Api:
     """The server in this process."""
@@ -52,7 +54,7 @@ class Api:
     def auth(self) -> tuple[str, str]:
         return ("api", self.key)
 
-    def post(self, query: str, variables: dict[str, Any] | None = None, name: str | None = None) -> httpx.Response:
+    def post(self, query: str, variables: dict[str, Any] | None = None, name: str | None = None) -> Response:
         body = {"query": query, "variables": variables or {}, "operationName": name}
         return self.http.post("/graphql", json=body, auth=self.auth)
 
@@ -61,10 +63,10 @@ class Api:
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
-    def stream(self, run: str, body: dict[str, Any], project: str = "p", entity: str = "local") -> httpx.Response:
+    def stream(self, run: str, body: dict[str, Any], project: str = "p", entity: str = "local") -> Response:
         return self.http.post(f"/files/{entity}/{project}/{run}/file_stream", json=body, auth=self.auth)
 
-    def put(self, url: str, content: bytes) -> httpx.Response:
+    def put(self, url: str, content: bytes) -> Response:
         return self.http.put(url, content=content)
 
     def run(self, name: str = "r1", project: str = "p", **more: Any) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from graphql import GraphQLError, parse
-from graphql.language.ast import FragmentSpreadNode, OperationDefinitionNode
+from graphql.language.ast import FragmentDefinitionNode, FragmentSpreadNode, OperationDefinitionNode
 from graphql.language.visitor import Visitor, visit
 
 _START = re.compile(r"^(?:query|mutation|fragment) (\w+)", re.MULTILINE)
@@ -81,7 +81,7 @@ def _add(found: dict[str, list[str]], text: str) -> None:
     except GraphQLError:
         return
     names = [d.name.value for d in document.definitions if isinstance(d, OperationDefinitionNode) and d.name]
-    defined = {d.name.value for d in document.definitions if getattr(d, "name", None)}
+    defined = {d.name.value for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     if len(names) == 1 and _spreads(text) <= defined and text not in found.get(names[0], []):
         found.setdefault(names[0], []).append(text)
 

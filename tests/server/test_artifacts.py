@@ -195,12 +195,14 @@ def test_a_large_file_arrives_in_parts(api: Api) -> None:
         "md5": whole,
         "uploadPartsInput": [{"partNumber": i} for i in (1, 2, 3)],
     }
-    fields = "files { edges { node { storagePath uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } } } } }"
+    parts_fields = "uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } }"
+    fields = f"files {{ edges {{ node {{ storagePath {parts_fields} }} }} }}"
     answer = _mutate(api, "createArtifactFiles", fields, artifactFiles=[spec]).json()
     node = answer["data"]["createArtifactFiles"]["files"]["edges"][0]["node"]
     upload = node["uploadMultipartUrls"]
     done = {"artifactID": pending, "uploadID": upload["uploadID"], "storagePath": node["storagePath"],
-            "completeMultipartAction": "Complete", "completedParts": [{"partNumber": i} for i in (1, 2, 3)]}  # fmt: skip
+            "completeMultipartAction": "Complete",
+            "completedParts": [{"partNumber": i} for i in (1, 2, 3)]}  # fmt: skip
     for link, part in zip(upload["uploadUrlParts"][:2], parts, strict=False):
         assert api.put(link["uploadUrl"], part).headers["etag"]
     assert _mutate(api, "completeMultipartUploadArtifact", "digest", **done).status_code == 422
@@ -255,8 +257,8 @@ def test_lineage_names_the_maker_and_the_users(api: Api) -> None:
         api, "useArtifact", "artifact { id }", artifactID=artifact, entityName="local", projectName="p", runName="r2"
     )
     found = api.ask(
-        "query Q($i: ID!) { artifact(id: $i) { createdBy { __typename ... on Run { name } } usedBy { edges { node { name } "
-        "} } } }",
+        "query Q($i: ID!) { artifact(id: $i) { createdBy { __typename ... on Run { name } } usedBy { edges { node { "
+        "name } } } } }",
         i=artifact,
     )["artifact"]
     assert found["createdBy"] == {"__typename": "Run", "name": "r1"}

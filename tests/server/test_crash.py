@@ -139,7 +139,8 @@ class Load:
         manifest = json.dumps({"version": 1, "contents": {"f": {"digest": _md5(data), "size": len(data)}}}).encode()
         made = self.ask(
             "mutation M($i: X) { createArtifact(input: $i) { artifact { id } } }", entityName="local",
-            projectName="crash", artifactTypeName="d", artifactCollectionName=name, digest=hashlib.md5(manifest).hexdigest(),
+            projectName="crash", artifactTypeName="d", artifactCollectionName=name,
+            digest=hashlib.md5(manifest).hexdigest(),
             clientID=f"{name}-{number}", aliases=[{"alias": "prod", "artifactCollectionName": name}],
         )  # fmt: skip
         if made is None:
@@ -239,7 +240,8 @@ def _rounds(tmp_path: Path, rounds: int) -> Load:
         projectName="crash",
         config=config,
     )["upsertSweep"]["sweep"]["name"]
-    jobs = [(load.log_rows, "run-1"), (load.log_rows, "run-2"), (load.log_artifacts, "set-1"), (load.log_artifacts, "set-2"),
+    jobs = [(load.log_rows, "run-1"), (load.log_rows, "run-2"), (load.log_artifacts, "set-1"),
+            (load.log_artifacts, "set-2"),
             (load.walk_grid, sweep), (load.walk_grid, sweep)]  # fmt: skip
     threads = [threading.Thread(target=job, args=(argument,), daemon=True) for job, argument in jobs]
     for thread in threads:
@@ -325,6 +327,7 @@ def test_eight_processes_that_log_at_once_lose_no_line(tmp_path: Path) -> None:
     server.kill()
     store = sqlite3.connect(tmp_path / "data" / "store.sqlite3")
     found = store.execute(
-        "SELECT run.name, count(*), count(DISTINCT step), state FROM history JOIN run ON run.id = run_id GROUP BY run.id"
+        "SELECT run.name, count(*), count(DISTINCT step), state FROM history "
+        "JOIN run ON run.id = run_id GROUP BY run.id"
     ).fetchall()
     assert sorted(found) == [(f"p{i}", 1000, 1000, "finished") for i in range(8)]

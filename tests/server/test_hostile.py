@@ -92,7 +92,8 @@ def test_any_sentence_of_graphql(api: Api, text: str, variables: dict[str, Any])
 def test_any_input_of_any_mutation(api: Api, name: str, given_input: Any, data: st.DataObject) -> None:
     """Inputs of every shape, with the keys that resolvers read."""
     keys = ("entityName", "projectName", "name", "id", "artifactID", "aliases", "config", "runName", "files", "tags",
-            "metadata", "artifactTypeName", "artifactCollectionName", "modelName", "state", "runState", "sweep")  # fmt: skip
+            "metadata", "artifactTypeName", "artifactCollectionName", "modelName", "state", "runState",
+            "sweep")  # fmt: skip
     more = data.draw(st.dictionaries(st.sampled_from(keys), json_values, max_size=6))
     value = {**given_input, **more} if isinstance(given_input, dict) else (more or given_input)
     before = _counts(api)
@@ -139,8 +140,8 @@ def test_any_filter_order_and_page(api: Api, filters: Any, order: str, first: An
         _check(api, api.http.post("/graphql", content=body, auth=api.auth), before)
 
 
-_OPERATORS = ["$and", "$or", "$nor", "$not", "$eq", "$ne", "$gt", "$lt", "$in", "$nin", "$exists", "$regex", "$contains",
-              "config.a", "tags", "name", "summary_metrics.x", "created_at", "$where"]  # fmt: skip
+_OPERATORS = ["$and", "$or", "$nor", "$not", "$eq", "$ne", "$gt", "$lt", "$in", "$nin", "$exists", "$regex",
+              "$contains", "config.a", "tags", "name", "summary_metrics.x", "created_at", "$where"]  # fmt: skip
 
 
 @settings(quick, max_examples=150)
@@ -174,8 +175,9 @@ def test_any_body_at_the_file_stream(api: Api, body: Any) -> None:
 @quick
 @given(
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"]),
-    path=st.lists(st.sampled_from(["storage", "run", "cas", "manifest", "part", "files", "artifacts", "artifactsV2", "..",
-                                   "%2e%2e", "%00", "1", "99999999999999999999", "local", "p", "r1", "x", "", "é"]),
+    path=st.lists(st.sampled_from(["storage", "run", "cas", "manifest", "part", "files", "artifacts", "artifactsV2",
+                                   "..", "%2e%2e", "%00", "1", "99999999999999999999", "local", "p", "r1", "x",
+                                   "", "é"]),
                   max_size=8),
     query=st.text(string.printable, max_size=20),
 )  # fmt: skip

@@ -102,7 +102,8 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     project = api.ask('{ project(name: "p") { id artifactCollection(name: "set") { id } } }')["project"]
     names["project"], names["sequence"] = project["id"], project["artifactCollection"]["id"]
     registry = api.ask(
-        '{ project(name: "wandb-registry-model", entityName: "local-org-registries") { id artifactCollection(name: "M") '
+        '{ project(name: "wandb-registry-model", entityName: "local-org-registries") { id '
+        'artifactCollection(name: "M") '
         "{ id } } }"
     )["project"]
     names["registry"], names["portfolio"] = registry["id"], registry["artifactCollection"]["id"]
@@ -217,7 +218,8 @@ def _variables(operation: str, names: dict[str, Any]) -> dict[str, Any]:
         "email": "new@example.com", "username": "local", "teamName": "team2", "description": "d", "desc": "d",
         "storageLayout": "V2", "manifestVersion": "1", "entries": [{"name": "f.txt", "digest": "x"}],
         "entryList": [], "spec_": None, "displayName": "d", "viewType": "runs", "type_": None, "chartName": "c",
-        "chartType": "vega2", "access": "private", "reportId": names.get("view"), "input": _inputs(names).get(operation),
+        "chartType": "vega2", "access": "private", "reportId": names.get("view"),
+        "input": _inputs(names).get(operation),
         "completedParts": [], "completeMultipartAction": "Abort", "storagePath": "x", "uploadID": names.get("upload"),
         "entityNames": None, "userName": None, "fileNames": None, "deleteArtifacts": False,
     }  # fmt: skip
@@ -234,8 +236,9 @@ def _prepare(operation: str, api: Api) -> None:
         names["trigger"] = made["createFilterTrigger"]["trigger"]["id"]
     if operation in {"SpecificReport", "deleteView", "DeleteView"}:
         made = api.ask(
-            'mutation M { upsertView(input: {entityName: "local", projectName: "p", name: "v", type: "runs", spec: "{}"})'
-            " { view { id } } }"
+            'mutation M { upsertView(input: {entityName: "local", projectName: "p", name: "v", type: "runs", '
+            'spec: "{}"}) '
+            "{ view { id } } }"
         )
         names["view"] = made["upsertView"]["view"]["id"]
     if operation == "DeleteApiKey":
@@ -249,8 +252,8 @@ def _prepare(operation: str, api: Api) -> None:
         part = {"artifactID": names["artifact"], "name": "big", "md5": "1B2M2Y8AsgTpgAmY7PhCfg==",
                 "uploadPartsInput": [{"partNumber": 1, "hexMD5": "x"}]}  # fmt: skip
         made = api.ask(
-            "mutation M($i: X) { createArtifactFiles(input: $i) { files { edges { node { uploadMultipartUrls { uploadID } "
-            "} } } } }",
+            "mutation M($i: X) { createArtifactFiles(input: $i) { files { edges { node { uploadMultipartUrls { "
+            "uploadID } } } } } }",
             i={"artifactFiles": [part]},
         )
         edge = made["createArtifactFiles"]["files"]["edges"][0]

@@ -106,7 +106,7 @@ def test_not_a_number_survives_as_the_words_json_lacks(api: Api) -> None:
     ],
 )
 def test_a_malformed_chunk_changes_nothing(api: Api, chunk: object) -> None:
-    """A chunk that does not fit gets a status the SDK won't retry, and the valid file beside it is not stored either."""
+    """A chunk that does not fit gets a status the SDK won't retry, and the valid file beside it is not stored."""
     api.run()
     body = {"files": {"output.log": {"offset": 0, "content": ["hello"]}, HISTORY: chunk}}
     answer = api.stream("r1", body)
@@ -217,8 +217,8 @@ def test_a_file_name_that_leaves_its_folder_is_refused(api: Api, name: str) -> N
     """No link is made for it."""
     api.run()
     answer = api.post(
-        'mutation M($f: [X]) { createRunFiles(input: {entityName: "local", projectName: "p", runName: "r1", files: $f}) '
-        "{ files { uploadUrl } } }",
+        'mutation M($f: [X]) { createRunFiles(input: {entityName: "local", projectName: "p", runName: "r1", '
+        "files: $f}) { files { uploadUrl } } }",
         {"f": [name]},
     )
     assert answer.status_code == 400
@@ -279,8 +279,8 @@ def test_pages_follow_each_other_without_gap(api: Api) -> None:
     cursor = None
     while True:
         query = (
-            'query Q($c: String) { project(name: "p") { runs(first: 3, after: $c, order: "+name") { edges { node { name } } '
-            "pageInfo { endCursor hasNextPage } } } }"
+            'query Q($c: String) { project(name: "p") { runs(first: 3, after: $c, order: "+name") { edges { node { '
+            "name } } pageInfo { endCursor hasNextPage } } } }"
         )
         page = api.ask(query, c=cursor)["project"]["runs"]
         seen += [edge["node"]["name"] for edge in page["edges"]]

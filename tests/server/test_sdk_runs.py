@@ -104,7 +104,8 @@ def test_console_alerts_and_saved_files_are_kept(sdk: SdkScript) -> None:
         read.summary["extra"] = 7
         read.update()
         again = wandb.Api().run(run.path)
-        print(json.dumps({"names": names, "lines": lines, "text": text, "tags": again.tags, "added": again.config["added"],
+        print(json.dumps({"names": names, "lines": lines, "text": text, "tags": again.tags,
+                          "added": again.config["added"],
                           "extra": again.summary["extra"]}))
         """
     )

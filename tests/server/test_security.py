@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -37,7 +37,7 @@ def _links(api: Api) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("auth", [None, ("api", ""), ("api", "local-" + "0" * 40), ("api", "x")])
-def test_without_a_key_of_this_server_nothing_is_answered(api: Api, auth: tuple[str, str] | None) -> None:
+def test_without_a_key_of_this_server_nothing_is_answered(api: Api, auth: Any) -> None:
     """Every route but the signed links and the health check answers 401."""
     assert api.http.post("/graphql", json={"query": "{ viewer { id } }"}, auth=auth).status_code == 401
     assert api.http.post("/files/local/p/r1/file_stream", json={}, auth=auth).status_code == 401

@@ -23,7 +23,8 @@ def test_a_python_agent_walks_a_whole_grid(sdk: SdkScript) -> None:
         """
         import json, wandb
         sweep_id = wandb.sweep(
-            {"method": "grid", "metric": {"name": "loss", "goal": "minimize"}, "parameters": {"a": {"values": [1, 2, 3]}}},
+            {"method": "grid", "metric": {"name": "loss", "goal": "minimize"},
+             "parameters": {"a": {"values": [1, 2, 3]}}},
             project="grids",
         )
         def train():
@@ -32,7 +33,8 @@ def test_a_python_agent_walks_a_whole_grid(sdk: SdkScript) -> None:
         wandb.agent(sweep_id, function=train, project="grids", count=3)
         sweep = wandb.Api().sweep(f"grids/{sweep_id}")
         print(json.dumps({
-            "points": sorted(run.config["a"] for run in sweep.runs), "states": sorted({run.state for run in sweep.runs}),
+            "points": sorted(run.config["a"] for run in sweep.runs),
+            "states": sorted({run.state for run in sweep.runs}),
             "best": sweep.best_run().config["a"], "expected": sweep.expected_run_count, "state": sweep.state,
         }))
         """

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wandb_governance.server.process import RunningServer, find, serve, start_in_background
 from wandb_governance.server.process import stop as stop_server
 from wandb_governance.server.settings import LOOPBACK, ServerSettings
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 _DATA_DIR = click.option(
     "--data-dir",
@@ -26,7 +29,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @click.group(invoke_without_command=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one."
+)
 @_DATA_DIR
 @click.option("--background", is_flag=True, help="Start it as a process of its own and return.")
 @click.option("--expose", is_flag=True, help="Allow an address that other machines reach.")

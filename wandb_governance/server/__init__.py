@@ -15,8 +15,8 @@ How to add an operation:
 
 1. In a module of the area, register a resolver: ``@QUERY.field("name")``, ``@MUTATION.field("name")``, or on a node
    type (``@PROJECT.field("triggers")``; any module may add fields to a type it imports). A resolver takes
-   ``(row, args, ctx)`` and returns a node (``RUN(row)``), a list, a dict of inline fields, a scalar or None. Plain columns:
-   ``TYPE.columns(apiName="column")``; null on purpose or the same for all: ``TYPE.constants(field=None)``.
+   ``(row, args, ctx)`` and returns a node (``RUN(row)``), a list, a dict of inline fields, a scalar or None. Plain
+   columns: ``TYPE.columns(apiName="column")``; null on purpose or the same for all: ``TYPE.constants(field=None)``.
 2. Name a new module in ``operations.MODULES``.
 3. A mutation runs in one ``BEGIN IMMEDIATE`` transaction (``ctx.tx``) and leaves nothing when it raises a ``Problem``.
    A query reads one snapshot. Raise ``problem.NotFound``, ``BadRequest``, ``Refused``, ``Unprocessable``; never let a

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-GATED = frozenset(
-    {"linkArtifact", "addAliases", "updateArtifact", "deleteAliases", "unlinkArtifact", "deleteArtifact"}
-)
+GATED = frozenset({"linkArtifact", "addAliases", "updateArtifact", "deleteAliases", "unlinkArtifact", "deleteArtifact"})
 """Mutations that a hook can refuse. ``link_artifact`` sends its aliases inside ``linkArtifact``, so both are here."""
 
 
@@ -32,7 +30,7 @@ class Actor:
 class PromotionHook(Protocol):
     """Decides on a gated mutation."""
 
-    def check(self, operation: str, input: Mapping[str, Any], actor: Actor) -> str | None:  # noqa: A002
+    def check(self, operation: str, input: Mapping[str, Any], actor: Actor) -> str | None:
         """Why ``operation`` is refused, or None when it may happen.
 
         Called before anything is written, outside any transaction, from several threads; must not raise.
@@ -48,6 +46,6 @@ class PromotionHook(Protocol):
 class AllowAll:
     """Refuses nothing: the hook of a server without promotion rules."""
 
-    def check(self, operation: str, input: Mapping[str, Any], actor: Actor) -> str | None:  # noqa: A002, ARG002
+    def check(self, operation: str, input: Mapping[str, Any], actor: Actor) -> str | None:
         """None."""
         return None

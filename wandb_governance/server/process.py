@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from wandb_governance.errors import MissingExtraError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from wandb_governance.server.hook import PromotionHook
     from wandb_governance.server.settings import ServerSettings

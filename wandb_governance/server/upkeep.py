@@ -25,7 +25,7 @@ def upkeep(services: Services, stop: threading.Event) -> None:
         try:
             mark_crashed(services)
             end_artifacts(services)
-        except Exception:  # noqa: BLE001 - the thread must outlive a fault
+        except Exception:
             logger.exception("upkeep failed")
 
 

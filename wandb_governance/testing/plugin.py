@@ -32,9 +32,7 @@ def wandb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSe
 
 
 @pytest.fixture
-def wandb_env(
-    wandb_server: RunningServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> dict[str, str]:
+def wandb_env(wandb_server: RunningServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """``WANDB_BASE_URL``, ``WANDB_API_KEY`` and folders of this test's own, set while the test runs."""
     env = {
         **wandb_server.env,

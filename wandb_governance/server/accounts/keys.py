@@ -72,9 +72,7 @@ def add_user(
 ) -> Row:
     """A user with its own entity, member of the organisation."""
     organization_id = tx.scalar("SELECT id FROM organization ORDER BY id LIMIT 1")
-    entity_id = tx.insert(
-        "entity", name=username, kind="user", organization_id=None, created_at=now_ns
-    )
+    entity_id = tx.insert("entity", name=username, kind="user", organization_id=None, created_at=now_ns)
     user_id = tx.insert(
         "user", username=username, name=username, email=email or f"{username}@localhost", entity_id=entity_id,
         default_entity_id=entity_id, admin=int(admin), service=int(service), created_at=now_ns,

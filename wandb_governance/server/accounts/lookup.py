@@ -32,9 +32,7 @@ def require_entity(ctx: Context, name: Any) -> Row:
 
 def default_entity(ctx: Context) -> Row:
     """Where things of this user go when no entity is named."""
-    entity = ctx.tx.one(
-        "SELECT * FROM entity WHERE id = ?", ctx.user["default_entity_id"] or ctx.user["entity_id"]
-    )
+    entity = ctx.tx.one("SELECT * FROM entity WHERE id = ?", ctx.user["default_entity_id"] or ctx.user["entity_id"])
     assert entity is not None
     return entity
 

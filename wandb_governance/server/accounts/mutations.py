@@ -37,9 +37,7 @@ def create_team(_root: Row, args: Args, ctx: Context) -> Row:
     _only_admin(ctx)
     name = _free_name(ctx, given.get("teamName"))
     organization_id = ctx.tx.scalar("SELECT id FROM organization ORDER BY id LIMIT 1")
-    entity_id = ctx.tx.insert(
-        "entity", name=name, kind="team", organization_id=organization_id, created_at=ctx.now_ns
-    )
+    entity_id = ctx.tx.insert("entity", name=name, kind="team", organization_id=organization_id, created_at=ctx.now_ns)
     admin = ctx.user
     if given.get("teamAdminUserName"):
         found = ctx.tx.one("SELECT * FROM user WHERE username = ?", str(given["teamAdminUserName"]))

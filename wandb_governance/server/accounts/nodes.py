@@ -83,7 +83,8 @@ def user_entity(user: Row, _args: Args, ctx: Context) -> str:
 def teams(user: Row, args: Args, ctx: Context) -> Row:
     """The user's own entity and its teams."""
     rows = ctx.tx.all(
-        "SELECT * FROM entity WHERE id = ?1 OR id IN (SELECT entity_id FROM team_member WHERE user_id = ?2) ORDER BY id",
+        "SELECT * FROM entity WHERE id = ?1 OR id IN (SELECT entity_id FROM team_member WHERE user_id = ?2) "
+        "ORDER BY id",
         user["entity_id"],
         user["id"],
     )

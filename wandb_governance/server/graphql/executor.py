@@ -65,9 +65,7 @@ class _Execution:
                 answer[key] = finished
         return answer
 
-    def fields_of(
-        self, value: Node | Row, selection: ast.SelectionSetNode, depth: int
-    ) -> Iterator[ast.FieldNode]:
+    def fields_of(self, value: Node | Row, selection: ast.SelectionSetNode, depth: int) -> Iterator[ast.FieldNode]:
         if depth > MAX_DEPTH:
             raise BadRequest(f"the document is nested deeper than {MAX_DEPTH} levels")
         for part in selection.selections:
@@ -80,6 +78,7 @@ class _Execution:
             if isinstance(part, ast.FieldNode):
                 yield part
                 continue
+            condition: ast.NamedTypeNode | None
             fragment: ast.SelectionSetNode
             if isinstance(part, ast.FragmentSpreadNode):
                 definition = self._operation.fragments.get(part.name.value)
@@ -144,7 +143,7 @@ class _Execution:
 def _applies(value: Node | Row, condition: str) -> bool:
     if isinstance(value, Node):
         return condition in value.type.conditions
-    return value.get("__typename", condition) == condition
+    return bool(value.get("__typename", condition) == condition)
 
 
 def _merge(first: Row, second: Row) -> Row:

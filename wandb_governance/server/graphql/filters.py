@@ -97,7 +97,7 @@ def _operator(name: str, operand: Any, depth: int) -> Predicate:
         return lambda found: (found is not MISSING and found is not None) is bool(operand)
     if name in {"$regex", "$contains"}:
         return _text_test(name, operand)
-    if name in {"$options"}:
+    if name == "$options":
         return lambda _found: True
     simple: dict[str, Callable[[Any], bool]] = {
         "$eq": lambda found: _equal(found, operand),
@@ -131,7 +131,8 @@ def _linear_regex(pattern: str) -> Callable[[str], object]:
         compiled = re2.compile(pattern, options)
     except re2.error as error:
         raise BadRequest(f"the pattern {pattern[:80]!r} does not compile: {error}") from None
-    return lambda text: compiled.search(text)
+    search: Callable[[str], object] = compiled.search
+    return search
 
 
 def _texts(found: Any) -> list[str]:
@@ -153,7 +154,7 @@ def _equal(found: Any, wanted: Any) -> bool:
 def _compare(found: Any, wanted: Any) -> int | None:
     both_numbers = _is_number(found) and _is_number(wanted)
     if both_numbers or (isinstance(found, str) and isinstance(wanted, str)):
-        return (found > wanted) - (found < wanted)
+        return int(found > wanted) - int(found < wanted)
     return None
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ class NodeType:
     def columns(self, **mapping: str) -> None:
         """Register fields that are a column of the row: ``field="column"``."""
         for name, column in mapping.items():
-            self.field(name)(lambda row, _args, _ctx, column=column: row[column])
+            self.field(name)(partial(_column, column))
 
     def constants(self, **values: object) -> None:
         """Register fields that are the same for every object on this server, null included on purpose."""
         for name, value in values.items():
-            self.field(name)(lambda _row, _args, _ctx, value=value: value)
+            self.field(name)(partial(_constant, value))
 
     def share(self, *others: NodeType) -> None:
         """Give every resolver of this type to ``others`` as well, where they have none of their own."""
@@ -73,6 +74,14 @@ class NodeType:
     def __call__(self, row: Row | None) -> Node | None:
         """The node of ``row``; None stays None."""
         return None if row is None else Node(type=self, row=row)
+
+
+def _column(column: str, row: Row, _args: Args, _ctx: Context) -> object:
+    return row[column]
+
+
+def _constant(value: object, _row: Row, _args: Args, _ctx: Context) -> object:
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from wandb_governance.server.accounts.keys import bootstrap, read_or_make_key
 from wandb_governance.server.context import Services
 from wandb_governance.server.hook import AllowAll
 from wandb_governance.server.http import api, storage
-from wandb_governance.server.http.requests import JsonResponse
+from wandb_governance.server.http.requests import JsonResponse, guarded
 from wandb_governance.server.store.blobs import BlobStore
 from wandb_governance.server.store.database import Database
 from wandb_governance.server.store.signing import LinkSigner
@@ -92,7 +92,7 @@ def make_app(services: Services) -> Starlette:
             *storage.ROUTES,
             Route("/ready", ready),
             Route("/healthz", ready),
-            Route("/api/unresolved", api.guarded(unresolved)),
+            Route("/api/unresolved", guarded(unresolved)),
         ],
         lifespan=lifespan,
     )

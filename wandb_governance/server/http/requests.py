@@ -140,7 +140,7 @@ def guarded(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
             return refusal(problem)
         except RecursionError:
             return refusal(BadRequest("the request is nested too deeply"))
-        except Exception as error:  # noqa: BLE001 - the boundary: see above
+        except Exception as error:
             logger.exception("%s %s failed", request.method, request.url.path)
             return refusal(
                 Problem(f"the server could not answer ({type(error).__name__}); its log has the details", status=422)

@@ -204,9 +204,7 @@ async def get_by_key(request: Request) -> Response:
 
     def find() -> Any:
         with services.database.read() as tx:
-            ctx: Context = Context(
-                services=services, tx=tx, user=authenticate(tx, request), base_url=base_url(request)
-            )
+            ctx: Context = Context(services=services, tx=tx, user=authenticate(tx, request), base_url=base_url(request))
             run = require_run(ctx, path["entity"], path["project"], path["run"])
             return run_file_blob(tx, run["id"], name)
 
@@ -247,4 +245,3 @@ ROUTES = [
     Route("/artifacts/{entity}/{md5}/{name:path}", guarded(get_artifact_by_key), methods=["GET"]),
     Route("/files/{entity}/{project}/{run}/{name:path}", guarded(get_by_key), methods=["GET"]),
 ]  # fmt: skip
-

@@ -62,7 +62,13 @@ def checked_name(what: str, name: Any) -> str:
     Raises:
         BadRequest: It is not text, is empty or over 128 characters, or holds a character that a path or URL needs.
     """
-    if not isinstance(name, str) or not name.strip() or len(name) > 128 or _FORBIDDEN.search(name) or name in {".", ".."}:
+    if (
+        not isinstance(name, str)
+        or not name.strip()
+        or len(name) > 128
+        or _FORBIDDEN.search(name)
+        or name in {".", ".."}
+    ):
         raise BadRequest(
             f"invalid {what} name {str(name)[:128]!r}: 1 to 128 characters, none of / \\ # ? % : or control characters"
         )

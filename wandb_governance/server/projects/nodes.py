@@ -65,8 +65,9 @@ def models(_root: Row, args: Args, ctx: Context) -> Row:
 def user_projects(user: Row, args: Args, ctx: Context) -> Row:
     """Every project that the user can see: its own, its teams' and the organisation's registries."""
     rows = ctx.tx.all(
-        "SELECT * FROM project WHERE entity_id = ?1 OR entity_id IN (SELECT entity_id FROM team_member WHERE user_id = ?2) "
-        "OR entity_id IN (SELECT entity.id FROM entity JOIN organization_member o USING (organization_id) "
+        "SELECT * FROM project WHERE entity_id = ?1 OR entity_id IN "
+        "(SELECT entity_id FROM team_member WHERE user_id = ?2) OR entity_id IN "
+        "(SELECT entity.id FROM entity JOIN organization_member o USING (organization_id) "
         "WHERE o.user_id = ?2) ORDER BY id",
         user["entity_id"],
         user["id"],
@@ -92,9 +93,7 @@ def upsert_model(_root: Row, args: Args, ctx: Context) -> Row:
         "is_benchmark": _flag(given.get("isBenchmark")),
         "allow_all_types": _flag(given.get("allowAllArtifactTypesInRegistry")),
     }
-    ctx.tx.update(
-        "project", found["id"], updated_at=ctx.now_ns, **{k: v for k, v in columns.items() if v is not None}
-    )
+    ctx.tx.update("project", found["id"], updated_at=ctx.now_ns, **{k: v for k, v in columns.items() if v is not None})
     for kind in given.get("artifactTypes") or ():
         ctx.tx.execute(
             "INSERT INTO artifact_type (project_id, name, description, declared, created_at) VALUES (?, ?, ?, 1, ?) "

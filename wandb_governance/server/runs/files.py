@@ -10,7 +10,7 @@ from wandb_governance.server.gid import decode, encode
 from wandb_governance.server.graphql.connection import page, page_bounds
 from wandb_governance.server.graphql.schema import MUTATION, NodeType
 from wandb_governance.server.problem import BadRequest, NotFound
-from wandb_governance.server.runs.lookup import require_run, run_named
+from wandb_governance.server.runs.lookup import require_run
 from wandb_governance.server.runs.nodes import RUN
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def create_run_files(_root: Row, args: Args, ctx: Context) -> Row:
     names = given.get("files")
     if not isinstance(names, list) or len(names) > 10_000:
         raise BadRequest("files must be a list of at most 10,000 names")
-    files = [
-        {"name": name, "uploadUrl": ctx.link("PUT", storage_path(run["id"], clean_name(name)))} for name in names
-    ]
+    files = [{"name": name, "uploadUrl": ctx.link("PUT", storage_path(run["id"], clean_name(name)))} for name in names]
     return {"runID": encode("Run", run["id"]), "uploadHeaders": [], "files": files}
 
 
@@ -130,7 +128,7 @@ def files(run: Row, args: Args, ctx: Context) -> Row:
     if names:
         wanted = [clean_name(name) for name in names]
         found = {row["name"]: row for row in _by_names(ctx, run["id"], wanted)}
-        rows = [found.get(name) or _not_there(ctx, run["id"], name) for name in dict.fromkeys(wanted)]
+        rows = [found.get(name) or _not_there(run["id"], name) for name in dict.fromkeys(wanted)]
         return page([file_node(row) for row in rows], 0, len(rows))
     pattern = args.get("pattern")
     if pattern is not None and (not isinstance(pattern, str) or len(pattern) > 256):
@@ -150,7 +148,7 @@ def _by_names(ctx: Context, run_id: int, names: list[str]) -> list[Row]:
     return ctx.tx.all(f"SELECT * FROM run_file WHERE run_id = ? AND name IN ({marks})", run_id, *names)  # noqa: S608
 
 
-def _not_there(ctx: Context, run_id: int, name: str) -> Row:
+def _not_there(run_id: int, name: str) -> Row:
     # the SDK asks for a name to learn its link before the file exists, and reads size 0 as "not there"
     return {
         "id": 0, "run_id": run_id, "name": name, "md5": None, "size": 0, "sha256": None, "updated_at": None,
@@ -167,6 +165,3 @@ def run_file_blob(tx: Transaction, run_id: int, name: str) -> Row:
     if row is None:
         raise NotFound(f"the run has no file {name[:80]!r}")
     return row
-
-
-__all__ = ["FILE", "clean_name", "file_node", "mimetype", "run_file_blob", "run_named", "save_file", "storage_path"]

@@ -149,7 +149,10 @@ def _statistics_of(rows: Iterable[Row]) -> list[Row]:
 
 def _stored(ctx: Context, run_id: int, low: int = -_NO_LIMIT, high: int = _NO_LIMIT) -> Iterator[Row]:
     return ctx.tx.each(
-        "SELECT row_json FROM history WHERE run_id = ? AND step >= ? AND step < ? ORDER BY step, line", run_id, low, high
+        "SELECT row_json FROM history WHERE run_id = ? AND step >= ? AND step < ? ORDER BY step, line",
+        run_id,
+        low,
+        high,
     )
 
 

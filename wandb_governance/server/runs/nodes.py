@@ -95,7 +95,8 @@ def _step(value: Any) -> int | None:
 def system_metrics(run: Row, _args: Args, ctx: Context) -> str:
     """The newest value of each system metric, JSON text."""
     rows = ctx.tx.all(
-        "SELECT content FROM stream_line WHERE run_id = ? AND stream = 'wandb-events.jsonl' ORDER BY line DESC LIMIT 20",
+        "SELECT content FROM stream_line WHERE run_id = ? AND stream = 'wandb-events.jsonl' "
+        "ORDER BY line DESC LIMIT 20",
         run["id"],
     )
     newest: Row = {}
@@ -126,7 +127,9 @@ def events_tail(run: Row, _args: Args, ctx: Context) -> str:
 def stream_lines(ctx: Context, run_id: int, stream: str) -> int:
     """Lines of a stream: one more than the highest line number."""
     return int(
-        ctx.tx.scalar("SELECT coalesce(max(line) + 1, 0) FROM stream_line WHERE run_id = ? AND stream = ?", run_id, stream)
+        ctx.tx.scalar(
+            "SELECT coalesce(max(line) + 1, 0) FROM stream_line WHERE run_id = ? AND stream = ?", run_id, stream
+        )
     )
 
 

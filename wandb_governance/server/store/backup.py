@@ -1,7 +1,7 @@
 """Backup of a data directory while its server runs, and restore into a new one.
 
-A backup is one ``.tar.gz``: the store as it was at one moment, then every blob it knew. Blobs are never changed, so those
-copied later are the same; a blob that came later is left out with the rows that would name it.
+A backup is one ``.tar.gz``: the store as it was at one moment, then every blob it knew. Blobs are never changed, so
+those copied later are the same; a blob that came later is left out with the rows that would name it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ CREATE TABLE project (
   allow_all_types INTEGER NOT NULL DEFAULT 1, user_id INTEGER REFERENCES user(id),
   created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, UNIQUE (entity_id, name));
 CREATE TABLE project_member (
-  project_id INTEGER NOT NULL REFERENCES project(id) ON DELETE CASCADE, kind TEXT NOT NULL CHECK (kind IN ('user', 'team')),
+  project_id INTEGER NOT NULL REFERENCES project(id) ON DELETE CASCADE,
+  kind TEXT NOT NULL CHECK (kind IN ('user', 'team')),
   member_id INTEGER NOT NULL, role TEXT NOT NULL, PRIMARY KEY (project_id, kind, member_id)) WITHOUT ROWID;
 """
 
@@ -63,7 +64,8 @@ CREATE TABLE run (
   user_id INTEGER REFERENCES user(id), sweep_id INTEGER REFERENCES sweep(id) ON DELETE SET NULL,
   agent_id INTEGER REFERENCES sweep_agent(id) ON DELETE SET NULL, queue_item TEXT, search_info_json TEXT,
   exit_code INTEGER, stop_requested INTEGER NOT NULL DEFAULT 0, early_stopped INTEGER NOT NULL DEFAULT 0,
-  history_lines INTEGER NOT NULL DEFAULT 0, last_step INTEGER NOT NULL DEFAULT -1, keys_stale INTEGER NOT NULL DEFAULT 0,
+  history_lines INTEGER NOT NULL DEFAULT 0, last_step INTEGER NOT NULL DEFAULT -1,
+  keys_stale INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, heartbeat_at INTEGER NOT NULL, UNIQUE (project_id, name));
 CREATE INDEX run_by_sweep ON run (sweep_id) WHERE sweep_id IS NOT NULL;
 CREATE INDEX run_by_state ON run (state, heartbeat_at);

@@ -105,7 +105,8 @@ class _Heartbeat:
                 )  # fmt: skip
         for name in _controller(sweep).get("earlystop") or ():
             ctx.tx.execute(
-                "UPDATE run SET stop_requested = 1, early_stopped = 1 WHERE sweep_id = ? AND name = ? AND state = 'running'",
+                "UPDATE run SET stop_requested = 1, early_stopped = 1 WHERE sweep_id = ? AND name = ? "
+                "AND state = 'running'",
                 self._sweep_id, str(name),
             )  # fmt: skip
         doomed = ctx.tx.all("SELECT name FROM run WHERE sweep_id = ? AND stop_requested = 1", self._sweep_id)
@@ -142,7 +143,8 @@ class _Heartbeat:
             return lost
         queued = ctx.tx.one(
             "SELECT run.*, sweep_queue.id AS item_id FROM sweep_queue JOIN run ON run.id = run_id "
-            "WHERE sweep_queue.sweep_id = ? AND handed_out_at IS NULL AND stop_requested = 0 ORDER BY sweep_queue.id LIMIT 1",
+            "WHERE sweep_queue.sweep_id = ? AND handed_out_at IS NULL AND stop_requested = 0 "
+            "ORDER BY sweep_queue.id LIMIT 1",
             self._sweep_id,
         )
         if queued is not None:

@@ -86,7 +86,9 @@ def _checked(config: Row) -> list[str]:
         return []
     warm_up()
     if config.get("method") not in {"grid", "random", "bayes", "custom", None}:
-        raise Unprocessable(f"the sweep method {str(config.get('method'))[:40]!r} is none of grid, random, bayes, custom")
+        raise Unprocessable(
+            f"the sweep method {str(config.get('method'))[:40]!r} is none of grid, random, bayes, custom"
+        )
     return violations(config)
 
 
@@ -131,9 +133,7 @@ def create_agent(_root: Row, args: Args, ctx: Context) -> Row:
     """Register an agent of a sweep."""
     given = args.get("input") or {}
     project = ensure_project(ctx, given.get("entityName"), given.get("projectName"))
-    sweep = ctx.tx.one(
-        "SELECT * FROM sweep WHERE project_id = ? AND name = ?", project["id"], str(given.get("sweep"))
-    )
+    sweep = ctx.tx.one("SELECT * FROM sweep WHERE project_id = ? AND name = ?", project["id"], str(given.get("sweep")))
     if sweep is None:
         raise NotFound(f"sweep {str(given.get('sweep'))[:80]!r} not found")
     warm_up()

@@ -87,7 +87,7 @@ def _loader() -> Any:
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.events.AliasEvent):
-                event = self.peek_event()
+                event: Any = self.peek_event()  # type: ignore[no-untyped-call]
                 if self.aliases_seen >= 100:
                     raise yaml.YAMLError(f"over 100 aliases, the last at line {event.start_mark.line + 1}")
                 self.aliases_seen += 1
