@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from pydantic import BaseModel
-from wandb_governance_langchain import GovernanceMiddleware, GovernedChatModel, govern
+from wandb_governance_langchain import GovernedChatModel, govern
 
 from tests.integrations.langchain.conftest import ANSWER, KEY, ScriptedModel, chain_of
 from wandb_governance.errors import ConfigError, PolicyViolation
@@ -313,9 +313,10 @@ def test_23_governed_model_records_without_being_told(guarded: Any, model: Scrip
 
 
 def _agent(model: ScriptedModel, tools: list[Any], handler: Any, **options: Any) -> Any:
-    from langchain.agents import create_agent
+    agents = pytest.importorskip("langchain.agents")
+    from wandb_governance_langchain import GovernanceMiddleware
 
-    return create_agent(model, tools, middleware=[GovernanceMiddleware(handler, **options)])
+    return agents.create_agent(model, tools, middleware=[GovernanceMiddleware(handler, **options)])
 
 
 @tool
@@ -349,7 +350,6 @@ def test_22_middleware_redacts_for_model_and_tool_and_keeps_the_state(mode: str,
 
 def test_21_middleware_blocks_or_replies(guarded: Any, model: ScriptedModel) -> None:
     """A block ends the agent, or becomes the answer where that is wanted."""
-    pytest.importorskip("langchain")
     with pytest.raises(PolicyViolation):
         _agent(model, [send], guarded.handler).invoke({"messages": [HumanMessage(f"key {KEY}")]}, guarded.config)
     agent = _agent(model, [send], guarded.handler, on_block="reply")
