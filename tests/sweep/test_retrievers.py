@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 from langchain_core.documents import Document
-from wandb_governance_langchain.retriever import load_retriever as langchain_retriever
-from wandb_governance_llama_index.retriever import load_retriever as llama_index_retriever
 
 from wandb_governance.errors import IndexIntegrityError, SweepError
 from wandb_governance.sweep.build import IndexSpec, obtain_index
@@ -15,6 +13,8 @@ from wandb_governance.sweep.cache import MemoryStore
 from wandb_governance.sweep.corpus import Document as Source
 from wandb_governance.sweep.corpus import make_corpus
 from wandb_governance.sweep.load import load_index
+from wandb_governance_langchain.retriever import load_retriever as langchain_retriever
+from wandb_governance_llama_index.retriever import load_retriever as llama_index_retriever
 
 TEXT = (
     "The capital of France is Paris.\n\nThe river Rhine flows through Basel.\n\n"

@@ -147,6 +147,7 @@ def test_llama_index_store_finds_what_the_index_finds(
 ) -> None:
     """The same through LlamaIndex: nodes keep their vectors, places and the version of the index."""
     from llama_index.core.vector_stores.types import VectorStoreQuery
+
     from wandb_governance_llama_index.retriever import IndexEmbedding, fill_store
 
     if name == "pgvector" and importlib.util.find_spec("psycopg2") is None:
