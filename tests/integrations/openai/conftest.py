@@ -16,10 +16,10 @@ from openai import OpenAI
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from wandb_governance_openai import govern, governance_of
 
 from wandb_governance.settings import Settings
 from wandb_governance.testing.doubles import MemoryRun
+from wandb_governance_openai import govern, governance_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -58,6 +58,8 @@ class Script:
     """Before the first content of a stream."""
     break_after: int | None = None
     """Pieces after which a stream reports an error."""
+    odd_event: bool = False
+    """Put an event into a stream of ``responses`` whose text is no text."""
     pieces_sent: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     """Bodies as they arrived, with the path."""
@@ -78,8 +80,15 @@ def _chat_message(script: Script) -> dict[str, Any]:
     }
 
 
+def _logprobs(body: dict[str, Any], text: str) -> dict[str, Any] | None:
+    if not body.get("logprobs"):
+        return None
+    token = {"token": text, "logprob": -0.1, "bytes": None, "top_logprobs": []}
+    return {"content": [token], "refusal": None}
+
+
 def _chat(script: Script, body: dict[str, Any]) -> dict[str, Any]:
-    choice = {"finish_reason": "stop", "logprobs": None, "message": _chat_message(script)}
+    choice = {"finish_reason": "stop", "logprobs": _logprobs(body, script.answer), "message": _chat_message(script)}
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -94,8 +103,9 @@ def _chat(script: Script, body: dict[str, Any]) -> dict[str, Any]:
 async def _chat_events(script: Script, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": f"{body['model']}-2024-08-06"}
 
-    def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> dict[str, Any]:
-        return {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}], **more}
+    def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+        logprobs = _logprobs(body, delta["content"]) if delta.get("content") else None
+        return {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": logprobs}]}
 
     yield chunk({"role": "assistant", "content": ""})
     await asyncio.sleep(script.pause_s)
@@ -160,6 +170,8 @@ async def _response_events(script: Script, body: dict[str, Any]) -> AsyncIterato
     item = whole["output"][0]
     at = {"item_id": item["id"], "output_index": 0}
     yield event("response.created", response=_response(script, body, done=False))
+    if script.odd_event:
+        yield event("response.output_text.delta", content_index=0, delta=5, **at)
     await asyncio.sleep(script.pause_s)
     if item["type"] == "function_call":
         yield event("response.output_item.added", output_index=0, item={**item, "arguments": ""})

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionMessage
-from wandb_governance_openai import convert
 
 from wandb_governance.policy.verdict import Scope
+from wandb_governance_openai import convert
 
 _text = st.text(min_size=1, max_size=12)
 _parts = st.lists(

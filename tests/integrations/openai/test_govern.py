@@ -11,9 +11,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 from pydantic import BaseModel
-from wandb_governance_openai import govern, governance_of
 
 from wandb_governance.errors import ConfigError
+from wandb_governance_openai import govern, governance_of
 
 if TYPE_CHECKING:
     from pathlib import Path

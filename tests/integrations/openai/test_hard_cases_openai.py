@@ -16,9 +16,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
-from wandb_governance_openai import OpenAIPolicyViolation, govern
 
 from wandb_governance.errors import PolicyViolation
+from wandb_governance_openai import OpenAIPolicyViolation, govern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -396,6 +396,55 @@ def test_23_a_stream_is_blocked_before_the_finding_goes_out(recorded: Any, serve
     assert row["output_tokens"] > 0, "what was made before the block was bought"
     assert caught.value.verdict_id in {verdict["verdict_id"] for verdict in made.rows("verdicts")}
     assert made.rows("traces")[0]["output"] == text
+
+
+def test_23_log_probabilities_do_not_tell_what_was_hidden(recorded: Any, server: Any, policy: Path) -> None:
+    """They spell every token: whole answers lose them where a text was changed, streams under such a policy always."""
+    made = recorded(policy=policy)
+    chat = made.client.chat.completions
+    assert chat.create(**ask("x"), logprobs=True).choices[0].logprobs is not None
+    server.script.answer = f"mail {MAIL}"
+    server.script.piece_chars = 200
+    assert MAIL not in chat.create(**ask("x"), logprobs=True).model_dump_json()
+    assert MAIL not in chat.with_raw_response.create(**ask("x"), logprobs=True).text
+    told = "".join(chunk.model_dump_json() for chunk in chat.create(**ask("x"), logprobs=True, stream=True))
+    assert MAIL not in told
+    assert MARK in told
+
+
+def test_23_a_piece_that_is_not_understood_is_refused_only_where_a_policy_must_see_it(
+    recorded: Any, server: Any, policy: Path
+) -> None:
+    """Without a policy the application reads on; with one the stream is blocked."""
+    server.script.odd_event = True
+    made = recorded()
+    events = list(made.client.responses.create(model="m", input="x", stream=True))
+    assert events[-1].response.output_text == ANSWER
+    assert made.call["status"] == "ok"
+    guarded = recorded(policy=policy)
+    with pytest.raises(OpenAIPolicyViolation, match="could not be read"):
+        list(guarded.client.responses.create(model="m", input="x", stream=True))
+    assert guarded.call["status"] == "blocked"
+
+
+def test_23_a_policy_on_tool_arguments_alone_governs_raw_streams_too(
+    recorded: Any, server: Any, tmp_path: Path
+) -> None:
+    """What a tool gets is an answer as well."""
+    file = tmp_path / "tools.yaml"
+    file.write_text(
+        "pack: {name: t}\npolicies:\n  chain: [secrets]\n  policy:\n    secrets: {action: block, scopes: [tool_args]}\n"
+    )
+    server.script.tool_arguments = json.dumps({"body": SECRET})
+    made = recorded(policy=file)
+    chat = made.client.chat.completions
+    with pytest.raises(OpenAIPolicyViolation):
+        list(chat.create(**ask("x"), stream=True))
+    with (
+        chat.with_streaming_response.create(**ask("x"), stream=True) as response,
+        pytest.raises(OpenAIPolicyViolation, match="parse"),
+    ):
+        next(iter(response.iter_lines()))
 
 
 async def test_23_async_streams_are_redacted_and_blocked_too(recorded: Any, server: Any, policy: Path) -> None:

@@ -61,7 +61,7 @@ def _whole(call: GovernedCall, answer: Any) -> Any:
     changes = call.judged(answer)
     if changes:
         try:
-            answer = _reparsed(convert.replaced(answer, changes))
+            answer = _reparsed(convert.rewritten(answer, changes))
         except OpenAIPolicyViolation as error:
             call.end(error=error)
             raise
@@ -116,10 +116,9 @@ def _streamed(call: GovernedCall, result: Any, streamed: StreamedCall) -> Any:
         return result
     http_response = getattr(result, "http_response", None)
     if http_response is None:
-        call.end(SpanStatus.OK)
-        return result
+        return _unknown(call, result)
     parse = result.parse
-    seen = None if call.acts_on(Scope.OUTPUT) else tee(call, http_response)
+    seen = None if call.acts_on_answers else tee(call, http_response)
 
     def take_over(stream: Any) -> Any:
         if seen is not None:
@@ -134,6 +133,17 @@ def _streamed(call: GovernedCall, result: Any, streamed: StreamedCall) -> Any:
     if seen is None:
         _forbid_unparsed(result)
         _end_with(http_response, streamed.leave)
+    return result
+
+
+def _unknown(call: GovernedCall, result: Any) -> Any:
+    """A stream of a class that the application brought: not to be read by anyone else."""
+    if call.acts_on_answers:
+        reasons = (f"a policy acts on output, and {type(result).__name__} can't be judged",)
+        error = OpenAIPolicyViolation(policy="engine", scope=Scope.OUTPUT, reasons=reasons)
+        call.end(error=error)
+        raise error
+    call.end(SpanStatus.OK)
     return result
 
 

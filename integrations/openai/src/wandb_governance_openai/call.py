@@ -16,7 +16,7 @@ from wandb_governance.tracing.span import LlmCall, SpanStatus
 from wandb_governance_openai import convert
 
 if TYPE_CHECKING:
-    from wandb_governance.runtime import Governance
+    from wandb_governance.runtime import Governance, Judgement
     from wandb_governance.tracing.recorder import OpenSpan
     from wandb_governance_openai.convert import Endpoint, Path, Slot
 
@@ -88,12 +88,11 @@ class GovernedCall:
         """
         self._note_answer(answer)
         try:
-            changes = self._judged(self._slots(Scope.OUTPUT, lambda: convert.output_slots(answer)))
+            return self._judged(self._slots(Scope.OUTPUT, lambda: convert.output_slots(answer)))
         except PolicyViolation as violation:
             error = as_openai_error(violation)
             self.span.fail(error)
             raise error from None
-        return changes
 
     def complete(self, answer: object) -> None:
         """End the call with the answer as it goes out."""
@@ -107,7 +106,7 @@ class GovernedCall:
             return read()
         except Exception as error:  # noqa: BLE001 - the application may pass anything; the server will say what it thinks
             fault("openai.convert", error)
-            if self.acts_on(scope):
+            if self.acts_on(scope) or (scope is Scope.OUTPUT and self.acts_on_answers):
                 reasons = (f"it could not be read ({type(error).__name__}), so it can't be judged",)
                 raise PolicyViolation(policy="engine", scope=scope, reasons=reasons) from None
             return []
@@ -116,6 +115,11 @@ class GovernedCall:
         """Whether a policy may stop or change a text of ``scope``."""
         engine = self.governance.engine
         return engine is not None and (engine.blocks_on(scope) or engine.redacts_on(scope))
+
+    @property
+    def acts_on_answers(self) -> bool:
+        """Whether a policy may stop or change what the model answers."""
+        return self.acts_on(Scope.OUTPUT) or self.acts_on(Scope.TOOL_ARGS)
 
     def _judged(self, slots: Sequence[Slot]) -> dict[Path, str]:
         """Texts to put in place of others, by path; raises where a policy blocks."""
@@ -128,25 +132,28 @@ class GovernedCall:
         for (scope, tool, is_json), group in groups.items():
             texts = [slot.text for slot in group]
             if is_json:
-                judgement = self.governance.record(self.span, self._decided(texts, scope, tool), scope)
+                judgement = self._judge_json(texts, scope, tool)
             else:
-                judged = self.governance.judge(self.span, texts, scope, tool=tool)
-                if judged is None:
-                    continue
-                judgement = judged
+                judgement = self.governance.judge(self.span, texts, scope, tool=tool)
+            if judgement is None:
+                if self.acts_on(scope):
+                    raise PolicyViolation(policy="engine", scope=scope, reasons=("the policies could not be asked",))
+                continue
             if judgement.violation is not None:
                 raise judgement.violation
             new = zip(group, judgement.texts, strict=True)
             changes.update({slot.path: text for slot, text in new if text != slot.text})
         return changes
 
-    def _decided(self, texts: Sequence[str], scope: Scope, tool: str | None) -> list[Any]:
-        """Decisions on JSON: redacted inside its strings, so that it stays JSON."""
+    @observed
+    def _judge_json(self, texts: Sequence[str], scope: Scope, tool: str | None) -> Judgement:
+        """Judge JSON: redacted inside its strings, so that it stays JSON."""
         from wandb_governance.policy.stream_json import evaluate_json
 
         assert self.governance.engine is not None
         context = self.governance.rule_context(self.span, scope, tool=tool)
-        return [evaluate_json(self.governance.engine, text, context) for text in texts]
+        decisions = [evaluate_json(self.governance.engine, text, context) for text in texts]
+        return self.governance.record(self.span, decisions, scope)
 
     @observed
     def _note_input(self, body: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wandb_governance.errors import PolicyViolation
 from wandb_governance.policy.verdict import Scope
 from wandb_governance_openai import convert
 from wandb_governance_openai.convert import get
@@ -97,6 +98,9 @@ class ChatReader:
         for name in ("content", "refusal", "reasoning_content", "reasoning"):
             if isinstance(get(delta, name), str):
                 setattr(delta, name, self._texts.feed((index, name), getattr(delta, name)))
+        if get(delta, "audio") is not None and not self._keep_logprobs:
+            reasons = ("a policy acts on output, and streamed speech can't be judged",)
+            raise PolicyViolation(policy="engine", scope=Scope.OUTPUT, reasons=reasons)
         for call in get(delta, "tool_calls") or ():
             self._arguments((index, "tool_calls", get(call, "index") or 0), get(call, "function"))
         self._arguments((index, "function_call"), get(delta, "function_call"))
@@ -123,6 +127,7 @@ class ChatReader:
             rest = self._texts.finish(key)
             if rest:
                 piece = self._last.model_copy(deep=True)
+                piece.choices = piece.choices[:1]
                 choice = piece.choices[0]
                 choice.index = key[0]
                 _clear(choice)
@@ -182,6 +187,9 @@ _DELTAS = {
     "response.reasoning_text.delta": "reasoning",
     "response.reasoning_summary_text.delta": "summary",
     "response.function_call_arguments.delta": "arguments",
+    "response.mcp_call_arguments.delta": "arguments",
+    "response.custom_tool_call_input.delta": "input",
+    "response.code_interpreter_call_code.delta": "code",
 }
 _DONES = {
     "response.output_text.done": ("text", "text"),
@@ -189,8 +197,12 @@ _DONES = {
     "response.reasoning_text.done": ("reasoning", "text"),
     "response.reasoning_summary_text.done": ("summary", "text"),
     "response.function_call_arguments.done": ("arguments", "arguments"),
+    "response.mcp_call_arguments.done": ("arguments", "arguments"),
+    "response.custom_tool_call_input.done": ("input", "input"),
+    "response.code_interpreter_call_code.done": ("code", "code"),
 }
 """Event -> field of the key, attribute that holds the whole text."""
+_TOOL_FIELDS = frozenset({"arguments", "input", "code"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _PART_FIELDS = {
     "output_text": ("text", "text"),
@@ -228,6 +240,8 @@ class ResponsesReader:
             key = _key(piece, _DELTAS[kind])
             self._deltas[key] = piece
             piece.delta = self._texts.feed(key, piece.delta, **self._scope(key))
+        elif kind == "error":
+            self.facts["finish_reason"] = "failed"
         elif kind in _DONES:
             yield from self._done(piece, *_DONES[kind])
         elif kind in ("response.content_part.done", "response.reasoning_summary_part.done"):
@@ -248,7 +262,7 @@ class ResponsesReader:
         told: list[object] = []
         for key in self._texts.keys:
             text = self._texts.released(key)
-            if key[1] == "arguments":
+            if key[1] in _TOOL_FIELDS:
                 told.append({"tool_calls": [{"name": self._texts.tool(key), "arguments": text}]})
             elif key[1] in ("text", "refusal") and text:
                 told.append(text)
@@ -277,11 +291,12 @@ class ResponsesReader:
 
     def _item(self, item: Any, *, whole: bool) -> None:
         item_id = get(item, "id")
-        if get(item, "type") == "function_call":
-            self._names[item_id] = item.name
-            if whole and item.arguments:
-                key = (item_id, "arguments", 0)
-                item.arguments = self._texts.whole(key, item.arguments, **self._scope(key))
+        field = convert.ITEM_TEXTS.get(str(get(item, "type")))
+        if field is not None:
+            self._names[item_id] = str(get(item, "name") or item.type)
+            if whole and getattr(item, field):
+                key = (item_id, field, 0)
+                setattr(item, field, self._texts.whole(key, getattr(item, field), **self._scope(key)))
         if whole:
             for name in ("content", "summary"):
                 for index, part in enumerate(get(item, name) or ()):
@@ -299,7 +314,7 @@ class ResponsesReader:
         self.facts.update({name: value for name, value in found.items() if value is not None})
 
     def _scope(self, key: Key) -> dict[str, Any]:
-        if key[1] != "arguments":
+        if key[1] not in _TOOL_FIELDS:
             return {}
         return {"scope": Scope.TOOL_ARGS, "tool": self._names.get(key[0])}
 

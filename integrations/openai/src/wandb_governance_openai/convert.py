@@ -145,27 +145,37 @@ def output_slots(answer: object) -> list[Slot]:
         path: Path = ("choices", index)
         found.extend(_content(get(choice, "text"), (*path, "text"), Scope.OUTPUT))
         message = get(choice, "message")
-        for key in ("content", "refusal", "reasoning_content"):
+        for key in ("content", "refusal", "reasoning_content", "reasoning"):
             found.extend(_content(get(message, key), (*path, "message", key), Scope.OUTPUT))
         found.extend(
             _content(get(get(message, "audio"), "transcript"), (*path, "message", "audio", "transcript"), Scope.OUTPUT)
         )
         for number, call in enumerate(get(message, "tool_calls") or ()):
-            found.extend(_arguments(get(call, "function"), (*path, "message", "tool_calls", number, "function")))
+            at = (*path, "message", "tool_calls", number)
+            found.extend(_arguments(get(call, "function"), (*at, "function")))
+            found.extend(_arguments(get(call, "custom"), (*at, "custom"), "input"))
         found.extend(_arguments(get(message, "function_call"), (*path, "message", "function_call")))
     for index, item in enumerate(get(answer, "output") or ()):
         for key in ("content", "summary"):
             found.extend(_content(get(item, key), ("output", index, key), Scope.OUTPUT))
-        if get(item, "type") == "function_call":
-            found.extend(_arguments(item, ("output", index)))
+        called = ITEM_TEXTS.get(str(get(item, "type")))
+        found.extend(_arguments(item, ("output", index), called) if called else ())
     return found
 
 
-def _arguments(call: object, path: Path) -> Iterator[Slot]:
-    arguments = get(call, "arguments")
-    if isinstance(arguments, str) and arguments:
-        tool = get(call, "name")
-        yield Slot(path=(*path, "arguments"), text=arguments, scope=Scope.TOOL_ARGS, tool=tool, is_json=True)
+ITEM_TEXTS = {
+    "function_call": "arguments",
+    "mcp_call": "arguments",
+    "custom_tool_call": "input",
+    "code_interpreter_call": "code",
+}
+"""Type of an output item that calls a tool -> where it holds what the tool gets."""
+
+
+def _arguments(call: object, path: Path, key: str = "arguments") -> Iterator[Slot]:
+    given = get(call, key)
+    if isinstance(given, str) and given:
+        yield Slot(path=(*path, key), text=given, scope=Scope.TOOL_ARGS, tool=get(call, "name"), is_json=True)
 
 
 def replaced(value: Any, changes: Mapping[Path, str]) -> Any:
@@ -181,6 +191,27 @@ def replaced(value: Any, changes: Mapping[Path, str]) -> Any:
     if isinstance(value, Sequence):
         return [made.get(index, item) for index, item in enumerate(value)]
     return value.model_copy(update=made)
+
+
+def rewritten(answer: Any, changes: Mapping[Path, str]) -> Any:
+    """An answer with other texts, and without what else would tell the old ones: log probabilities, speech."""
+    made = replaced(answer, changes)
+    for choice in get(made, "choices") or ():
+        _put(choice, "logprobs", None)
+        _put(get(get(choice, "message"), "audio"), "data", "")
+    for item in get(made, "output") or ():
+        for part in get(item, "content") or ():
+            _put(part, "logprobs", [])
+    return made
+
+
+def _put(holder: Any, key: str, value: object) -> None:
+    if not get(holder, key):
+        return
+    if isinstance(holder, dict):
+        holder[key] = value
+    else:
+        setattr(holder, key, value)
 
 
 def started(body: Mapping[str, Any], *, provider: str, slots: Sequence[Slot]) -> LlmCall:

@@ -133,7 +133,7 @@ class GuardedTransport:
         call = self.calls[request.url.host](endpoint, body)
         admitted = call.admit(body)
         streamed = bool(body.get("stream"))
-        if streamed and call.acts_on(Scope.OUTPUT):
+        if streamed and call.acts_on_answers:
             error = OpenAIPolicyViolation(
                 policy="engine",
                 scope=Scope.OUTPUT,
@@ -181,7 +181,7 @@ def judged_json(call: GovernedCall, content: bytes) -> bytes | None:
         return None
     changes = call.judged(answer)
     if changes:
-        answer = convert.replaced(answer, changes)
+        answer = convert.rewritten(answer, changes)
     call.complete(answer)
     return json.dumps(answer).encode() if changes else None
 

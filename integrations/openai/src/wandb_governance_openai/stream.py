@@ -9,7 +9,7 @@ from typing import Any
 
 from wandb_governance.errors import PolicyViolation
 from wandb_governance.policy.verdict import Scope
-from wandb_governance.tracing.guard import observed
+from wandb_governance.tracing.guard import fault, observed
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai.call import GovernedCall, OpenAIPolicyViolation, as_openai_error
 from wandb_governance_openai.chunks import ChatReader, Reader, ResponsesReader
@@ -25,8 +25,8 @@ class StreamedCall:
     """
 
     def __init__(self, call: GovernedCall, *, hide_usage: bool) -> None:
-        engine = call.governance.engine
-        keep_logprobs = engine is None or not engine.redacts_on(Scope.OUTPUT)
+        # Log probabilities spell out what is held back.
+        keep_logprobs = not call.acts_on(Scope.OUTPUT)
         self._call = call
         self._texts = StreamedTexts(call.governance, call.span)
         self._reader: Reader = (
@@ -59,21 +59,28 @@ class StreamedCall:
         """
         if self._reader.has_content(piece):
             self._call.span.first_token()
-        return self._governed(self._reader.take(piece))
+        return self._governed(self._reader.take(piece), unread=[piece])
 
     def finish(self) -> list[Any]:
         """What is still held back at the end of the stream; ends the call."""
-        rest = self._governed(self._reader.rest())
+        rest = self._governed(self._reader.rest(), unread=[])
         self.end(SpanStatus.ERROR if self._reader.facts.get("finish_reason") == "failed" else SpanStatus.OK)
         return rest
 
-    def _governed(self, pieces: Iterator[Any]) -> list[Any]:
+    def _governed(self, pieces: Iterator[Any], *, unread: list[Any]) -> list[Any]:
+        """The pieces; ``unread`` in place of pieces that are not understood, unless a policy would have to see them."""
         try:
             return list(pieces)
         except PolicyViolation as violation:
             error = as_openai_error(violation)
-            error.verdict_id = self.end(error=error)
-            raise error from None
+        except Exception as odd:  # noqa: BLE001 - a compatible server may send anything; the application reads on
+            fault("openai.stream", odd)
+            if not self._call.acts_on_answers:
+                return unread
+            reasons = (f"a piece of the stream could not be read ({type(odd).__name__}), so it can't be judged",)
+            error = OpenAIPolicyViolation(policy="engine", scope=Scope.OUTPUT, reasons=reasons)
+        error.verdict_id = self.end(error=error)
+        raise error from None
 
     @observed
     def _note(self) -> str | None:
