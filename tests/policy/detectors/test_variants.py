@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from wandb_governance.policy.rules.pii.variants import Mapped, blobs, fold, unescape
 
 TRICKY = st.text(
-    alphabet=st.sampled_from(list("ab1@.%&#;\\u0040x()[]dot ") + ["\u200b", "\u2013", "\uff11", "\ufb01", "\u00e9", "\U0001f600", "\xad"]),
+    alphabet=st.sampled_from(
+        list("ab1@.%&#;\\u0040x()[]dot ") + ["\u200b", "\u2013", "\uff11", "\ufb01", "\u00e9", "\U0001f600", "\xad"]
+    ),
     max_size=60,
 )
 
@@ -39,7 +41,7 @@ def test_every_character_of_a_reading_stands_for_characters_of_the_source(text: 
         ("maria\\u0040example.com", "maria@example.com"),
         ("maria\\x40example.com", "maria@example.com"),
         ("maria (at) example [dot] com", "maria@example.com"),
-        ("a\\nb \\\"c\\\"", 'a b "c"'),
+        ('a\\nb \\"c\\"', 'a b "c"'),
         ("%C3%A9t%C3%A9 %FF", "été \xff"),
         ("lone \\ud800 half", "lone ? half"),
     ],

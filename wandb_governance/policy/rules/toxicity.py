@@ -34,7 +34,8 @@ _LONG_RUN = re.compile(r"(.)\1{2,}")
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _SPELLING = (3, 4, 5)
 _MAX_WORD = 40
-_WINDOW = 400
+_PASSAGE, _LONGEST = 160, 400
+_LIKELY = 0.5
 
 
 def features(text: str) -> set[int]:
@@ -97,21 +98,38 @@ class Toxicity:
         return 1 / (1 + exp(-(sum(weights[index] for index in found) / sqrt(len(found)) + bias)))
 
     def find(self, text: str, context: RuleContext | None = None) -> Sequence[Finding]:
-        """One finding for each toxic sentence, ordered by start."""
-        threshold = self.options.threshold
-        return tuple(
-            Finding(
-                rule="toxicity.linear",
-                entity="TOXICITY",
-                start=start,
-                end=end,
-                score=round(score, 4),
-                threshold=threshold,
-                explanation="words and spelling as in toxic comments",
-            )
-            for start, end in _sentences(text)
-            if (score := self.probability(text[start:end])) >= threshold
-        )
+        """The toxic sentences of each passage that is toxic as a whole, ordered by start."""
+        return tuple(finding for passage in _passages(text) for finding in self._in_passage(text, passage))
+
+    def _in_passage(self, text: str, sentences: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+        score = self.probability(text[sentences[0][0] : sentences[-1][1]])
+        if score < self.options.threshold:
+            return
+        by_sentence = [self.probability(text[start:end]) for start, end in sentences]
+        bar = min(_LIKELY, max(by_sentence))
+        for (start, end), probability in zip(sentences, by_sentence, strict=True):
+            if probability >= bar:
+                yield Finding(
+                    rule="toxicity.linear",
+                    entity="TOXICITY",
+                    start=start,
+                    end=end,
+                    score=round(score, 4),
+                    threshold=self.options.threshold,
+                    explanation="words and spelling as in toxic comments",
+                )
+
+
+def _passages(text: str) -> Iterator[list[tuple[int, int]]]:
+    """Sentences in passages about as long as the comments that the model has learned from."""
+    passage: list[tuple[int, int]] = []
+    for start, end in _sentences(text):
+        passage.append((start, end))
+        if end - passage[0][0] >= _PASSAGE:
+            yield passage
+            passage = []
+    if passage:
+        yield passage
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -119,7 +137,7 @@ def _sentences(text: str) -> Iterator[tuple[int, int]]:
     for match in [*_BREAK.finditer(text), None]:
         stop = match.start() if match else len(text)
         while at < stop:
-            cut = min(stop, at + _WINDOW)
+            cut = min(stop, at + _LONGEST)
             if text[at:cut].strip():
                 yield at, cut
             at = cut

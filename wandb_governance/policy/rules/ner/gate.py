@@ -53,6 +53,11 @@ def _plain_words() -> frozenset[str]:
     return frozenset(_PLAIN_WORDS.read_text(encoding="utf-8").split())
 
 
+def is_plain(word: str) -> bool:
+    """Whether a word is one of those that start no name in lower case."""
+    return word.lower() in _plain_words()
+
+
 def passages(text: Mapped, taken: Sequence[tuple[int, int]]) -> list[Passage]:
     """The passages of a reading that may hold a name.
 

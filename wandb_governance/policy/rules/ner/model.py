@@ -21,6 +21,8 @@ MAX_TOKENS = 192
 _TOKENS_PER_CALL = 1_024
 _PAD, _CLS, _SEP = 0, 2, 3
 _LOWER, _TITLE, _UPPER = 0, 1, 2
+# Thai, Chinese, Japanese and Korean write names and what follows without a space.
+_FIRST_THAI, _LAST_THAI, _FIRST_EAST_ASIAN = "\u0e00", "\u0e7f", "\u2e80"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +116,39 @@ def _shape(word: str) -> int:
 def _window(text: str, pieces: Sequence[tuple[int, int, tuple[int, int]]]) -> _Encoded:
     words: list[tuple[int, int]] = []
     owners: list[int] = []
-    last: int | None = None
+    last: tuple[int, int] | None = None
     for _, word, (start, end) in pieces:
-        if word != last:
+        unit = (word, _script(text[start : start + 1], start))
+        if unit != last:
             words.append((start, end))
-            last = word
+            last = unit
         else:
             words[-1] = (words[-1][0], max(words[-1][1], end))
         owners.append(len(words) - 1)
-    shapes = [_shape(text[start:end]) for start, end in words]
+    shapes = _shapes(text, pieces)
     return _Encoded(
         ids=[_CLS, *(piece for piece, _, _ in pieces), _SEP],
-        case=[_LOWER, *(shapes[owner] for owner in owners), _LOWER],
+        case=[_LOWER, *shapes, _LOWER],
         owners=owners,
         words=words,
     )
+
+
+def _shapes(text: str, pieces: Sequence[tuple[int, int, tuple[int, int]]]) -> list[int]:
+    """Case of the whole word that each piece belongs to, as in training."""
+    bounds: dict[int, tuple[int, int]] = {}
+    for _, word, (start, end) in pieces:
+        first, last = bounds.get(word, (start, end))
+        bounds[word] = (min(first, start), max(last, end))
+    shapes = {word: _shape(text[start:end]) for word, (start, end) in bounds.items()}
+    return [shapes[word] for _, word, _ in pieces]
+
+
+def _script(character: str, offset: int) -> int:
+    """What ties pieces to one unit: -1 for scripts that put space between words, else the character alone."""
+    if _FIRST_THAI <= character <= _LAST_THAI or character >= _FIRST_EAST_ASIAN:
+        return offset
+    return -1
 
 
 def _by_word(windows: Sequence[_Encoded], rows: Sequence[NDArray[np.float32]]) -> Prediction:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from wandb_governance.errors import DetectorError, MissingExtraError
-from wandb_governance.policy.rules.ner.gate import Passage, passages
+from wandb_governance.policy.rules.ner.gate import Passage, is_plain, passages
 from wandb_governance.policy.rules.ner.model import LABELS, NameModel, Prediction
 
 if TYPE_CHECKING:
@@ -27,8 +27,15 @@ _THRESHOLD = {"PER": 0.45, "LOC": 0.5}
 _JOINS = re.compile(r"[ \u00a0]|[-'’.·]|\. ?| ?- ?")
 _JOINS_PLACE = re.compile(r"[ \u00a0\n]{1,3}|[-'’./]|\. |, ?|,? ?\n ?")
 _COMMA = ", "
+_FIELD_OPENS = re.compile(r"(?:\A|[\n:=\"'|;\t(>]) ?\Z")
+_SURNAME_BEFORE = re.compile(r"(?:\A|[\n:=\"'|;\t(>]) ?([^\W\d_][^\W\d_'’-]+), \Z")
+_SALUTATIONS = frozenset(
+    "hi hello hey dear thanks cheers regards sincerely yours best love yes no hallo hola ciao bonjour".split()
+)
+_FIELD_ENDS = re.compile(r" ?(?:\Z|[\n\"'|;\t)<#.]| \()")
 _TITLES = frozenset(
-    ["mr", "mrs", "ms", "miss", "mx", "dr", "prof", "professor", "sir", "madam", "herr", "frau", "monsieur", "madame", "mme", "señor", "señora", "sr", "sra", "don", "doña", "dhr", "mevrouw", "signor", "signora", "sig", "dott"]
+    "mr mrs ms miss mx dr prof professor sir madam herr frau monsieur madame mme señor señora sr sra don doña dhr".split()
+    + ["mevrouw", "signor", "signora", "sig", "dott"]
 )
 
 
@@ -84,13 +91,44 @@ class NameRecognizer:
 
 
 def _names(passage: Passage, prediction: Prediction) -> Iterator[Name]:
-    for group in _grouped(passage.text, _words(passage.text, prediction)):
-        start, end = _trimmed(passage.text, group[0].start, group[-1].end)
+    groups = list(_grouped(passage.text, _words(passage.text, prediction)))
+    for group in _turned(passage.text, groups):
+        start, end = _trimmed(passage.text, _with_surname(passage.text, group), group[-1].end)
         if end - start < 2 and passage.text[start:end].isascii():
             continue
         if end > start:
             score = sum(word.score for word in group) / len(group)
             yield Name(passage.source(start), passage.source_end(end), _ENTITIES[group[0].label], min(1.0, score))
+
+
+def _with_surname(text: str, group: Sequence[_Word]) -> int:
+    """Where a name starts: at the unknown word of ``Unknown, Given`` where that is all its line or field holds."""
+    start, end = group[0].start, group[-1].end
+    if group[0].label != "PER" or not _FIELD_ENDS.match(text, end):
+        return start
+    before = _SURNAME_BEFORE.search(text, max(0, start - 40), start)
+    if before is None or before.group(1).lower() in _SALUTATIONS or is_plain(before.group(1)):
+        return start
+    return before.start(1)
+
+
+def _turned(text: str, groups: Sequence[list[_Word]]) -> Iterator[list[_Word]]:
+    """Groups with ``Surname, Given`` made one: two single names alone in a line, a field or quotes."""
+    at = 0
+    while at < len(groups):
+        one, other = groups[at], groups[at + 1] if at + 1 < len(groups) else None
+        if (
+            other is not None
+            and one[0].label == other[0].label == "PER"
+            and text[one[-1].end : other[0].start] == _COMMA
+            and _FIELD_OPENS.search(text, max(0, one[0].start - 12), one[0].start)
+            and _FIELD_ENDS.match(text, other[-1].end)
+        ):
+            yield [*one, *other]
+            at += 2
+        else:
+            yield one
+            at += 1
 
 
 def _words(text: str, prediction: Prediction) -> Iterator[_Word]:
@@ -157,4 +195,3 @@ def recognizer() -> NameRecognizer:
         if find_spec(package) is None:
             raise MissingExtraError(package, extra="ner")
     return NameRecognizer(NameModel(DATA))
-

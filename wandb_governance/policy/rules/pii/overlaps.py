@@ -28,7 +28,8 @@ def settle(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Candidates without overlap, ordered by start.
 
     The stronger one stays whole: higher rank, then higher score, then longer. What sticks out of a weaker one stays
-    too, so that no character that any detector found is lost.
+    too, so that no character that any detector found is lost; but where a better reading finds the same entity, what
+    the worse one had besides was a misreading.
     """
     return [candidate for cluster in _clusters(candidates) for candidate in _settled(cluster)]
 
@@ -67,6 +68,8 @@ def _free(candidate: Candidate, kept: list[Candidate], after: int) -> list[tuple
         other = kept[at]
         if other.start >= candidate.end:
             break
+        if other.rank > candidate.rank and other.entity == candidate.entity and other.end > candidate.start:
+            return []
         if other.start > position:
             free.append((position, other.start))
         position = max(position, other.end)
