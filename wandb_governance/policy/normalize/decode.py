@@ -67,11 +67,14 @@ _BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{16,}={0,6}")
 _HEX = re.compile(r"(?<![0-9A-Fa-f])(?:0x)?[0-9A-Fa-f]{2}(?:[ :,-]?(?:0x)?[0-9A-Fa-f]{2}){7,}(?![0-9A-Fa-f])")
 _BINARY = re.compile(r"(?<![01])[01]{8}(?:[ ,]?[01]{8}){3,}(?![01])")
 # rot13 of very common words and of the words such messages are about
-_ROT13_WORDS = re.compile(
-    r"\b(?:gur|naq|lbh|lbhe|gung|guvf|jvgu|sebz|nyy|abg|ner|sbe|vtaber|qvfertneq|sbetrg|cerivbhf|nobir|vafgehpgvbaf?"
-    r"|flfgrz|cebzcg|erirny|cevag|fubj|gryy|cnffjbeq|frperg|ehyrf|bhgchg|cyrnfr|jung|nyjnlf|zr)\b",
-    re.IGNORECASE,
+_ROT13_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """gur naq lbh lbhe gung guvf jvgu sebz nyy abg ner sbe vtaber qvfertneq sbetrg cerivbhf nobir vafgehpgvba
+        vafgehpgvbaf flfgrz cebzcg erirny cevag fubj gryy cnffjbeq frperg ehyrf bhgchg cyrnfr jung nyjnlf zr""",
+    )
 )
+_TOKEN = re.compile(r"\w+")
 
 
 def decoded_views(text: str, *, depth: int = 2) -> tuple[DecodedView, ...]:
@@ -109,8 +112,7 @@ def _one_level(text: str) -> Iterator[DecodedView]:
     yield from _blocks(text, Encoding.BASE64, _BASE64, _from_base64)
     yield from _blocks(text, Encoding.BASE32, _BASE32, _from_base32)
     yield from _blocks(text, Encoding.BINARY, _BINARY, _from_binary)
-    hits = {match.group().lower() for match in _ROT13_WORDS.finditer(text)}
-    if len(hits) > 1:
+    if len(_ROT13_WORDS.intersection(_TOKEN.findall(text.lower()))) > 1:
         rotated = codecs.encode(text, "rot13")
         same = NormalizedText(text=rotated, starts=range(len(text)), ends=range(1, len(text) + 1))
         yield DecodedView(encoding=Encoding.ROT13, view=same, start=0, end=len(text))

@@ -32,11 +32,10 @@ _COMMON = frozenset({"the", "and", "all", "you", "your", "what", "with", "now", 
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:[ .\-_*|/]{1,3}[^\W_]){5,}(?![^\W_])")
 _GAP = re.compile(r"[ .\-_*|/]+")
 _WORD = re.compile(r"[^\W\d_]{4,}")
+_TOKEN = re.compile(r"\w+")
 _LEET_WORD = re.compile(r"(?<![\w@$!|])(?=[A-Za-z0-9@$!|]*[A-Za-z])(?=[A-Za-z]*[0-9@$!|])[A-Za-z0-9@$!|]{3,24}")
 _LEET = (str.maketrans("013457@$!|28", "oieastasilzb"), str.maketrans("013457@$!|28", "oleastasllzb"))
-_REVERSED = re.compile(
-    r"\b(?:" + "|".join(sorted(word[::-1] for word in _LEXICON if len(word) > 2)) + r")\b", re.IGNORECASE
-)
+_REVERSED = frozenset(word[::-1] for word in _LEXICON if len(word) > 2)
 
 
 def disguised_views(text: str) -> tuple[DecodedView, ...]:
@@ -78,8 +77,7 @@ def _spaced(text: str) -> DecodedView | None:
 
 
 def _reversed(text: str) -> DecodedView | None:
-    hits = {match.group().lower() for match in _REVERSED.finditer(text)}
-    if len(hits) < 2:
+    if len(_REVERSED.intersection(_TOKEN.findall(text.lower()))) < 2:
         return None
     size = len(text)
     view = NormalizedText(text=text[::-1], starts=range(size - 1, -1, -1), ends=range(size, 0, -1))
