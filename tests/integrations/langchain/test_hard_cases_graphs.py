@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import operator
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -22,6 +23,9 @@ from langgraph.types import Command, Send, interrupt
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+TELLS_OF_CHECKPOINTS = importlib.util.find_spec("langgraph.callbacks") is not None
+"""LangGraph since 1.1 tells handlers of interrupts and resumes, and marks agents."""
 
 
 class Note(TypedDict, total=False):
@@ -49,9 +53,10 @@ def test_10_interrupt_is_no_error_and_resume_is_linked(record: Recorded) -> None
     first, second = [row for row in record.traces if not row["parent_id"]]
     assert {row["status"] for row in record.traces} == {"interrupted", "ok"}
     assert (first["status"], second["status"]) == ("interrupted", "ok")
-    paused, resumed = json.loads(first["attributes"]), json.loads(second["attributes"])
+    paused, resumed = json.loads(first["attributes"]), json.loads(second["attributes"] or "{}")
     assert paused["interrupts"][0]["value"] == {"question": "may I?"}
-    assert paused["checkpoint_id"] == resumed["resumed_checkpoint_id"]
+    if TELLS_OF_CHECKPOINTS:
+        assert paused["checkpoint_id"] == resumed["resumed_checkpoint_id"]
     assert first["session"] == second["session"] is not None
     assert "conversation-7" not in json.dumps(record.traces)
 
@@ -156,8 +161,8 @@ def test_10_agent_run_has_its_steps(record: Recorded) -> None:
     state = agent.invoke({"messages": [HumanMessage("capital of France?")]}, record.config)
     assert state["messages"][-1].text == ANSWER
     kinds = {row["kind"] for row in record.traces}
-    assert {"agent", "llm", "tool"} <= kinds
-    assert len([row for row in record.traces if row["kind"] == "agent"]) == 1
+    assert {"llm", "tool"} <= kinds
+    assert len([row for row in record.traces if row["kind"] == "agent"]) == TELLS_OF_CHECKPOINTS
     assert len(record.calls) == 2
     row = record.named("capital")
     assert json.loads(row["attributes"])["tool_call_id"] == "call-1"

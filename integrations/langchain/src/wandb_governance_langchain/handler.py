@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.outputs import Generation, LLMResult
 
 from wandb_governance.policy.verdict import Scope
@@ -257,6 +257,8 @@ class GovernanceCallbackHandler(BaseCallbackHandler):
             return
         run.span.output = self._content(output)
         failed = getattr(output, "status", None) == "error"
+        if isinstance(output, ToolMessage):
+            run.span.attributes["tool_call_id"] = output.tool_call_id
         if self._judge.active and not run.unjudged:
             text = convert.text_of(output) if isinstance(output, BaseMessage) else written(output, self._judge.data)
             self._recording.stop_if_blocked(run, [text], Scope.TOOL_RESULT, tool=run.name, ended=True)

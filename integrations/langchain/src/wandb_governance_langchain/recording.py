@@ -89,14 +89,18 @@ class Recording:
 
     def fail(self, run_id: UUID, error: BaseException) -> None:
         """A run ended with an exception; calls under a cancelled root end with it."""
+        known = self.runs.get(run_id)
+        parent = None if known is None else known.parent
         run = self.runs.end(run_id)
         if run is None:
             return
-        interrupts = getattr(error, "args", ())
-        if interrupts and any(cls.__name__ == "GraphBubbleUp" for cls in type(error).__mro__):
-            run.span.attributes["interrupts"] = interrupts_of(interrupts[0])
-        span = run.span
-        span.fail(error)
+        names = {cls.__name__ for cls in type(error).__mro__}
+        if error.args and "GraphBubbleUp" in names:
+            run.span.attributes["interrupts"] = interrupts_of(error.args[0])
+            if parent is not None and "GraphInterrupt" in names:
+                # The graph itself ends as if nothing had happened.
+                parent.span.attributes["interrupts"] = run.span.attributes["interrupts"]
+        run.span.fail(error)
         self._after(run)
         # The tasks under a cancelled one are cancelled with it, and LangChain reports nothing for models among them.
         if run.trace.ended_ns is not None and type(error).__name__ == "CancelledError":
