@@ -17,6 +17,8 @@ from wandb_governance.server.settings import LOOPBACK, ServerSettings
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from wandb_governance.server.hook import PromotionHook
+
 _DATA_DIR = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -42,6 +44,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
     show_default=True,
     help="Seconds without a heartbeat after which a run counts as crashed.",
 )
+@click.option(
+    "--governance",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A governance.yaml: its aliases move by promotions only.",
+)
 @_JSON
 @click.pass_context
 def server(ctx: click.Context, /, **options: object) -> None:
@@ -54,9 +61,20 @@ def server(ctx: click.Context, /, **options: object) -> None:
     settings = _settings(options)
     as_json = bool(options["as_json"])
     if options["background"]:
-        _show(start_in_background(settings, _arguments(settings)), as_json=as_json)
+        arguments = _arguments(settings)
+        if options["governance"]:
+            arguments += ["--governance", str(Path(str(options["governance"])).absolute())]
+        _show(start_in_background(settings, arguments), as_json=as_json)
         return
-    serve(settings, on_ready=lambda running: _show(running, as_json=as_json))
+    serve(settings, on_ready=lambda running: _show(running, as_json=as_json), hook=_hook(options["governance"]))
+
+
+def _hook(governance: object) -> PromotionHook | None:
+    if governance is None:
+        return None
+    from wandb_governance.registry.hook import LedgerHook
+
+    return LedgerHook(Path(str(governance)))
 
 
 def _settings(options: dict[str, object]) -> ServerSettings:

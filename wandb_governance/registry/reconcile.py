@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wandb_governance.errors import ApprovalError, BackendError
 from wandb_governance.registry import dsse
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REPAIRED = "repaired"
 """Kind of the entry after which the registry holds again what the ledger said."""
+REPAIRING = "repairing"
+"""Kind of the entry that orders a repair, before the alias moves."""
 REPAIR_TYPE = "application/vnd.wandb-governance.repair+json"
 
 
@@ -108,10 +110,12 @@ class Reconciler:
         order = {"alias": item.alias, "collection": item.collection, "person": person, "source": held.source}
         envelope = dsse.seal({**order, "at_ns": self.clock.now_ns()}, payload_type=REPAIR_TYPE, key=approver)
         with commit_lock(self.ledger.path):
+            move = {"collection": item.collection, "alias": item.alias, "artifact_id": held.artifact_id}
+            self.ledger.append(REPAIRING, promotion=held.promotion, body={**move, "envelope": envelope})
             self.registry.move_alias(version, item.collection, item.alias)
-            self._record_repair(item, held, envelope)
+            self._record_repair(item, held)
 
-    def _record_repair(self, item: Comparison, held: Holder, envelope: dict[str, Any]) -> None:
+    def _record_repair(self, item: Comparison, held: Holder) -> None:
         body = {
             "collection": item.collection,
             "alias": item.alias,
@@ -119,7 +123,6 @@ class Reconciler:
             "source": held.source,
             "root": held.root,
             "found": item.registry,
-            "envelope": envelope,
         }
         self.ledger.append(REPAIRED, promotion=held.promotion, body=body)
         if load(self.ledger, held.promotion).state is State.DRIFTED:
