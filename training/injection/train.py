@@ -38,7 +38,7 @@ from wandb_governance.policy.rules.injection.signals import signal_names
 from wandb_governance.policy.rules.injection.weights import Calibration, Weights
 
 SEED = 7
-REGULARISATION = 30.0
+REGULARISATION = 10.0
 SIGNAL_SCALE = 0.3
 """N-grams of a row have length about 1; signals are scaled down so that both are penalised alike."""
 MAX_EVALUATED = 300

@@ -39,6 +39,14 @@ _IMPERATIVE = re.compile(
     r"|draft|compose|develop|enhance|integrate|remove|change)\b",
     re.IGNORECASE,
 )
+_QUOTED = re.compile(r"[\"“”«`][^\"“”»`\n]{3,160}[\"“”»`]|(?<!\w)'[^'\n]{3,160}'(?!\w)")
+_SENTENCE = 120
+"""Code points before a phrase in which its sentence is looked for."""
+_SENTENCE_END = re.compile(r"[.!?:\n]")
+_ASKING = re.compile(
+    r"\b(?:how|why|when|which|where|explain|can (?:i|we)|could (?:i|we)|may i|should (?:i|we)"
+    r"|is it|what (?:does|do|should|are (?:best|good|some|typical))|write (?:a|an|some) |give (?:me )?an example)\b"
+)
 _BLOCKS = {Encoding.BASE64, Encoding.BASE32, Encoding.HEX, Encoding.BINARY, Encoding.ROT13}
 _ESCAPES = {Encoding.PERCENT, Encoding.HTML, Encoding.ESCAPES}
 
@@ -52,7 +60,13 @@ CONTEXT_NAMES = (*(f"mark_{mark.value}" for mark in Mark), "encoded_block", "esc
 
 def signal_names() -> tuple[str, ...]:
     """Names of the columns, in order."""
-    return (*(f"shape_{shape.id}" for shape in shapes()), *STYLE_NAMES, *CONTEXT_NAMES)
+    named = [shape.id for shape in shapes()]
+    return (
+        *(f"shape_{name}" for name in named),
+        *(f"mentioned_{name}" for name in named),
+        *STYLE_NAMES,
+        *CONTEXT_NAMES,
+    )
 
 
 def context_signals(marks: Collection[Mark], encodings: Collection[Encoding]) -> FloatArray:
@@ -64,18 +78,36 @@ def context_signals(marks: Collection[Mark], encodings: Collection[Encoding]) ->
 
 
 def shape_hits(text: str) -> npt.NDArray[np.int64]:
-    """Column, start and end of each shape in a normalised text, shape (n, 3)."""
+    """Shapes in a normalised text, shape (n, 4): column, start, end, and 1 where it is only spoken about.
+
+    A phrase is spoken about when it stands in quotes or in a sentence that asks how or why.
+    """
     lowered = text.lower()
     if len(lowered) != len(text):
         lowered = "".join(low if len(low := char.lower()) == 1 else char for char in text)
-    return np.array(list(find_shapes(lowered)), dtype=np.int64).reshape(-1, 3)
+    quoted = [match.span() for match in _QUOTED.finditer(lowered)]
+    return np.array(
+        [
+            (column, start, end, _is_mentioned(lowered, start, end, quoted))
+            for column, start, end in find_shapes(lowered)
+        ],
+        dtype=np.int64,
+    ).reshape(-1, 4)
+
+
+def _is_mentioned(lowered: str, start: int, end: int, quoted: list[tuple[int, int]]) -> bool:
+    if any(first < start and end <= last for first, last in quoted):
+        return True
+    before = lowered[max(0, start - _SENTENCE) : start]
+    return _ASKING.search(_SENTENCE_END.split(before)[-1]) is not None
 
 
 def shape_signals(hits: npt.NDArray[np.int64], start: int, end: int) -> FloatArray:
-    """Which shapes stand in a region, as 0 or 1."""
-    found = np.zeros(len(shapes()), dtype=np.float32)
+    """Which shapes stand in a region, as 0 or 1: first those that act, then those that are spoken about."""
+    count = len(shapes())
+    found = np.zeros(2 * count, dtype=np.float32)
     inside = (hits[:, 1] < end) & (hits[:, 2] > start)
-    found[hits[inside, 0]] = 1.0
+    found[hits[inside, 0] + count * hits[inside, 3]] = 1.0
     return found
 
 
