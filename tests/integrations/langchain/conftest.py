@@ -13,11 +13,11 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import Field
-from wandb_governance_langchain import GovernanceCallbackHandler
 
 from wandb_governance.settings import Settings
 from wandb_governance.testing.doubles import MemoryRun
 from wandb_governance.tracing.guard import fault_counts
+from wandb_governance_langchain import GovernanceCallbackHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,10 +13,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from pydantic import BaseModel
-from wandb_governance_langchain import GovernedChatModel, govern
 
 from tests.integrations.langchain.conftest import ANSWER, KEY, ScriptedModel, chain_of
 from wandb_governance.errors import ConfigError, PolicyViolation
+from wandb_governance_langchain import GovernedChatModel, govern
 
 if TYPE_CHECKING:
     from collections.abc import Callable

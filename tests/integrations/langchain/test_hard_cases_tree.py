@@ -19,11 +19,11 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.runnables.config import ContextThreadPoolExecutor
-from wandb_governance_langchain import GovernanceCallbackHandler
 
 from tests.integrations.langchain.conftest import ANSWER, Recorded, ScriptedModel, chain_of
 from wandb_governance.testing.doubles import MemoryRun
 from wandb_governance.tracing.guard import fault_counts
+from wandb_governance_langchain import GovernanceCallbackHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
