@@ -179,8 +179,8 @@ def _canonical(entity: str) -> str:
 
 def _row(row: Mapping[str, object]) -> tuple[str, list[Labelled]]:
     text, spans = row.get("text"), row.get("spans", ())
-    if not isinstance(text, str) or not isinstance(spans, list | tuple):
-        raise ValueError("a row needs 'text' and 'spans', a list of [start, end, entity]")
+    if not (isinstance(text, str) and isinstance(spans, list | tuple)):
+        raise ValueError("a row needs 'text' and 'spans', a list of [start, end, entity]")  # noqa: TRY004
     labelled = []
     for span in spans:
         start, end, entity = span

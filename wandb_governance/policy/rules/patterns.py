@@ -1,7 +1,7 @@
 """Patterns on a linear-time engine: one RE2 set says which patterns occur, RE2 then finds where.
 
 Ordinary text hits no pattern, so it costs one pass of one automaton. Matching is done on UTF-8 bytes and the offsets of
-the few hits are turned into code points, because encoding and counting for each pattern would cost more than the search.
+the few hits are turned into code points: encoding and counting for each pattern would cost more than the search.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SET_MEMORY_BYTES = 256 << 20
 _USER_PATTERN_MEMORY_BYTES = 8 << 20
 _USER_PATTERN_MAX_LENGTH = 2_000
-# What a pattern that a user wrote may cost: RE2 is linear for one match, yet a pattern may look far ahead for each match.
+# What a user's pattern may cost: RE2 is linear for one match, yet a pattern may look far ahead for each match.
 _BUDGET_FLOOR_NS = 50_000_000
 _BUDGET_NS_PER_CHARACTER = 200
 _BUDGET_CHECK_EVERY = 16

@@ -126,7 +126,7 @@ _TOKENS: tuple[tuple[str, str, int], ...] = (
     ("GOOGLE_OAUTH_SECRET", r"\bGOCSPX-[0-9A-Za-z_-]{28}", 7),
     ("AZURE_CLIENT_SECRET", r"\b[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}", 6),
     ("AZURE_AI_KEY", r"\b[A-Za-z0-9]{44,60}JQQJ99[A-Za-z0-9]{16,32}\b", 0),
-    ("GITLAB_TOKEN", r"\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|oas)-[A-Za-z0-9_-]{20,}(?:\.[0-9a-z]{2}\.?[0-9a-z]{7,9})?", 6),
+    ("GITLAB_TOKEN", r"\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|oas)-[\w-]{20,}(?:\.[0-9a-z]{2}\.?[0-9a-z]{7,})?", 6),
     ("SLACK_TOKEN", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}", 5),
     ("SLACK_TOKEN", r"\bxapp-\d-[0-9A-Z]+-\d+-[0-9a-f]{32,}", 7),
     ("SLACK_WEBHOOK", r"\bhooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{20,}", 24),
@@ -169,10 +169,16 @@ _TOKENS: tuple[tuple[str, str, int], ...] = (
 )  # fmt: skip
 
 _NAMES = (
-    r"(?:api[_ -]?key|apikey|secret(?:[_ -]?(?:key|access[_ -]?key))?|access[_ -]?key|(?:auth|access|refresh|bearer|session|id)[_ -]?token|"
-    r"token|passwd|password|passwort|passphrase|pwd|client[_ -]?secret|private[_ -]?key|credentials?|contraseña|mot de passe)"
+    r"(?:api[_ -]?key|apikey|secret(?:[_ -]?(?:key|access[_ -]?key))?|access[_ -]?key|"
+    r"(?:auth|access|refresh|bearer|session|id)[_ -]?token|"
+    r"token|passwd|password|passwort|passphrase|pwd|client[_ -]?secret|private[_ -]?key|credentials?|"
+    r"contraseña|mot de passe)"
 )
 _OPEN, _VALUE = r"[\"'`]?", r"([^\s\"'`,;<>|]{8,256})"
+
+_GIVEN = r"[\"'`]?\s{0,3}(?:=|:|is|=>|:=)\s{0,3}[\"'`]?"
+_ARMOUR = r"[A-Z0-9 ]{0,20}PRIVATE KEY(?: BLOCK)?"
+_LINE_END = r"(?:\\[nr]|\s)"
 
 _SPECIAL: tuple[Pattern, ...] = (
     Pattern(
@@ -206,14 +212,14 @@ _SPECIAL: tuple[Pattern, ...] = (
     Pattern(
         rule="secrets.private_key",
         entity="PRIVATE_KEY",
-        regex=r"(?s)-----BEGIN [A-Z0-9 ]{0,20}PRIVATE KEY(?: BLOCK)?-----.*?-----END [A-Z0-9 ]{0,20}PRIVATE KEY(?: BLOCK)?-----",
+        regex=rf"(?s)-----BEGIN {_ARMOUR}-----.*?-----END {_ARMOUR}-----",
         score=1.0,
         explanation="PEM block",
     ),
     Pattern(
         rule="secrets.private_key_cut",
         entity="PRIVATE_KEY",
-        regex=r"-----BEGIN [A-Z0-9 ]{0,20}PRIVATE KEY(?: BLOCK)?-----(?:\\[nr]|\s)*(?:[A-Za-z0-9+/=]{16,}(?:\\[nr]|\s)+)*[A-Za-z0-9+/=]*",
+        regex=rf"-----BEGIN {_ARMOUR}-----{_LINE_END}*(?:[A-Za-z0-9+/=]{{16,}}{_LINE_END}+)*[A-Za-z0-9+/=]*",
         score=0.95,
         explanation="PEM block whose end is missing",
     ),
@@ -244,7 +250,9 @@ _SPECIAL: tuple[Pattern, ...] = (
     Pattern(
         rule="secrets.aws_secret_key",
         entity="AWS_SECRET_ACCESS_KEY",
-        regex=r"(?i)aws[a-z0-9_ .-]{0,20}(?:secret|sk)[a-z0-9_ .-]{0,20}[\"'`]?\s{0,3}(?:=|:|is|=>|:=)\s{0,3}[\"'`]?([A-Za-z0-9/+]{40})\b",
+        regex=r"(?i)aws[a-z0-9_ .-]{0,20}(?:secret|sk)[a-z0-9_ .-]{0,20}"
+        + _GIVEN
+        + r"([A-Za-z0-9/+]{40})\b",
         group=1,
         judge=_random(1.0, bits=3.5),
         explanation="40 characters after the name of an AWS secret",
@@ -252,7 +260,8 @@ _SPECIAL: tuple[Pattern, ...] = (
     Pattern(
         rule="secrets.wandb_api_key",
         entity="WANDB_API_KEY",
-        regex=r"(?i)(?:wandb|weights ?(?:&|and) ?biases|w&b)[a-z0-9_ .-]{0,30}[\"'`]?\s{0,3}(?:=|:|is|=>|:=|login)?\s{0,3}[\"'`]?\b([0-9a-f]{40})\b",
+        regex=r"(?i)(?:wandb|weights ?(?:&|and) ?biases|w&b)[a-z0-9_ .-]{0,30}"
+        r"[\"'`]?\s{0,3}(?:=|:|is|=>|:=|login)?\s{0,3}[\"'`]?\b([0-9a-f]{40})\b",
         group=1,
         judge=_random(0.95, bits=2.8),
         explanation="40 hexadecimal digits after the name of W&B",
@@ -268,7 +277,7 @@ _SPECIAL: tuple[Pattern, ...] = (
     Pattern(
         rule="secrets.assignment",
         entity="SECRET",
-        regex=r"(?i)\b[a-z0-9_.-]{0,40}" + _NAMES + r"\b[a-z0-9_.-]{0,20}" + _OPEN + r"\s{0,3}(?:=>|:=|==?|:|\bis\b)\s{0,3}" + _OPEN + _VALUE,
+        regex=rf"(?i)\b[a-z0-9_.-]{{0,40}}{_NAMES}\b[a-z0-9_.-]{{0,20}}{_OPEN}\s{{0,3}}(?:=>|:=|==?|:|\bis\b)\s{{0,3}}{_OPEN}{_VALUE}",
         group=1,
         judge=_assigned,
         explanation="a random-looking value given to a name that means a secret",

@@ -30,13 +30,14 @@ _COMMA = ", "
 _FIELD_OPENS = re.compile(r"(?:\A|[\n:=\"'|;\t(>]) ?\Z")
 _SURNAME_BEFORE = re.compile(r"(?:\A|[\n:=\"'|;\t(>]) ?([^\W\d_][^\W\d_'’-]+), \Z")
 _SALUTATIONS = frozenset(
-    "hi hello hey dear thanks cheers regards sincerely yours best love yes no hallo hola ciao bonjour".split()
-)
+    ("hi", "hello", "hey", "dear", "thanks", "cheers", "regards", "sincerely", "yours", "best", "love", "yes", "no",
+     "hallo", "hola", "ciao", "bonjour")
+)  # fmt: skip
 _FIELD_ENDS = re.compile(r" ?(?:\Z|[\n\"'|;\t)<#.]| \()")
 _TITLES = frozenset(
-    "mr mrs ms miss mx dr prof professor sir madam herr frau monsieur madame mme señor señora sr sra don doña dhr".split()
-    + ["mevrouw", "signor", "signora", "sig", "dott"]
-)
+    ("mr", "mrs", "ms", "miss", "mx", "dr", "prof", "professor", "sir", "madam", "herr", "frau", "monsieur", "madame",
+     "mme", "señor", "señora", "sr", "sra", "don", "doña", "dhr", "mevrouw", "signor", "signora", "sig", "dott")
+)  # fmt: skip
 
 
 class Name(NamedTuple):

@@ -34,7 +34,10 @@ ENTITIES = (*STRUCTURED_ENTITIES, *NER_ENTITIES)
 DEFAULT_STRUCTURED = tuple(entity for entity in STRUCTURED_ENTITIES if entity != "URL")
 
 _EMAIL = r"[\pL\pN!#$%&'*+/=?^_{|}~.-]*[\pL\pN_+-]@(?:[\pL\pN](?:[\pL\pN-]*[\pL\pN])?\.)+(?:xn--[a-z0-9-]+|[\pL]{2,24})"
-_EMAIL_SPELLED = r"(?i)\b[a-z0-9][a-z0-9._+-]* at [a-z0-9-]+(?: dot [a-z0-9-]+)* dot (?:com|org|net|edu|gov|io|co|uk|de|fr|es|it|nl|eu|ai|dev|info|biz)\b"
+_EMAIL_SPELLED = (
+    r"(?i)\b[a-z0-9][a-z0-9._+-]* at [a-z0-9-]+(?: dot [a-z0-9-]+)* dot "
+    r"(?:com|org|net|edu|gov|io|co|uk|de|fr|es|it|nl|eu|ai|dev|info|biz)\b"
+)
 _EMAIL_OPENING = "'*/=?^{|}~.#$&!%"
 _MAX_LOCAL_PART = 64
 
@@ -64,18 +67,25 @@ _CONTEXT_PATTERNS: tuple[tuple[str, str, float], ...] = (
     ),
     (
         "DRIVER_LICENSE",
-        (r"(?i)\b(?:driv(?:er|ing)(?:'?s|’s)?[ -]?licen[cs]e|driver_licen[cs]e|licen[cs]e (?:number|no|#)|dl(?: number| no\.?|#)|"
-        r"führerschein\w*|permis de conduire|carnet de conducir|permiso de conducir|patente di guida|carteira de motorista|cnh)"
+        (r"(?i)\b(?:driv(?:er|ing)(?:'?s|’s)?[ -]?licen[cs]e|driver_licen[cs]e|licen[cs]e (?:number|no|#)|"
+        r"dl(?: number| no\.?|#)|führerschein\w*|permis de conduire|carnet de conducir|permiso de conducir|"
+        r"patente di guida|carteira de motorista|cnh)"
         r"[^\d\n]{0,24}?\b([A-Z]{0,5}[0-9][0-9A-Z-]{3,18}[0-9A-Z])\b"),
         0.85,
     ),
     (
         "BANK_ACCOUNT",
-        (r"(?i)\b(?:bank )?(?:account|acct|a/c|kontonummer|konto|cuenta|compte|conto)(?: ?(?:number|num|no\.?|nr\.?|#))?"
+        (r"(?i)\b(?:bank )?(?:account|acct|a/c|kontonummer|konto|cuenta|compte|conto)"
+        r"(?: ?(?:number|num|no\.?|nr\.?|#))?"
         r"(?: is| to|:| =|=|#)? ?(\d[\d -]{6,15}\d)\b"),
         0.7,
     ),
-    ("BANK_ACCOUNT", r"(?i)\b(?:routing|aba|sort[ -]code|blz|bsb)(?: ?(?:number|num|no\.?|code|#))?(?: is|:| =|=)? ?(\d{2,3}[ -]?\d{2,3}[ -]?\d{2,3})\b", 0.7),
+    (
+        "BANK_ACCOUNT",
+        (r"(?i)\b(?:routing|aba|sort[ -]code|blz|bsb)(?: ?(?:number|num|no\.?|code|#))?(?: is|:| =|=)? ?"
+        r"(\d{2,3}[ -]?\d{2,3}[ -]?\d{2,3})\b"),
+        0.7,
+    ),
 )  # fmt: skip
 
 

@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "PT", "BR", "MX", "IN", "AU", "SE", "CH", "PL", "JP")
 
 _PHONE_WORDS = words(
-    "phone", "phones", "telephone", "tel", "tél", "téléphone", "telefon", "telefono", "teléfono", "telefone", "telefoon",
-    "fon", "cell", "cellphone", "cellular", "cel", "celular", "mobile", "mob", "mobil", "móvil", "movil", "handy",
-    "portable", "fax", "call", "calls", "called", "calling", "ring", "dial", "text", "texted", "sms", "whatsapp", "signal",
-    "telegram", "hotline", "contact", "callback", "call[ -]back", "caller", "joignable", "erreichbar", "erreichen", "reachable", "nås", "contatt\\w*", "contest\\w*", "rejoindre", "bereikbaar", "reach", "reached", "numéro", "rufnummer", "anrufen", "answering",
-    "landline", r"(?:desk|office|home|work)(?= ?[:=(])", "extension", "ext", "voicemail", "appeler", "llamar", "llame", "llámame", "ligar",
-    "chiamare", "cellulare", "bel", "nummer", "ring me", "ph", "dial-in", "phone_number", "phonenumber", "тел", "телефон",
-    "電話", "电话", "手机", "전화", "messages to", "handynummer", "komórka", "numer", "puhelin", "telf", "tlf", "gsm",
-)  # fmt: skip
+    r"phone|phones|telephone|tel|tél|téléphone|telefon|telefono|teléfono|telefone|telefoon|fon|cell|cellphone|"
+    r"cellular|cel|celular|mobile|mob|mobil|móvil|movil|handy|portable|fax|call|calls|called|calling|ring|dial|text|"
+    r"texted|sms|whatsapp|signal|telegram|hotline|contact|callback|call[ -]back|caller|joignable|erreichbar|"
+    r"erreichen|reachable|nås|contatt\w*|contest\w*|rejoindre|bereikbaar|reach|reached|numéro|rufnummer|anrufen|"
+    r"answering|landline|(?:desk|office|home|work)(?= ?[:=(])|extension|ext|voicemail|appeler|llamar|llame|llámame|"
+    r"ligar|chiamare|cellulare|bel|nummer|ring me|ph|dial-in|phone_number|phonenumber|тел|телефон|電話|电话|手机|전화|"
+    r"messages to|handynummer|komórka|numer|puhelin|telf|tlf|gsm"
+)
 _FOLLOWING = re.compile(r"[ ,(/\\:;-]{1,3}(?:office|fax|mobile|cell|home|work|phone|desk|tel)\b", re.IGNORECASE)
 _NOT_A_PHONE = words(
-    "order", "orders", "ticket", "invoice", "sku", "part", "tracking", "serial", "model", "isbn", "issn", "case", "version",
-    "build", "release", "commit", "item", "product", "batch", "lot", "catalog", "error", "reference", "bestellung", "pedido",
-    "factura", "commande", "rechnung", "issue", "uuid", "po", "rma", "article", "account", "iban", "card", "id", "zip", "ssn",
-    "postcode", "port", "doi", "timestamp", "epoch", "hash", "size", "bytes", "page", "pages", "pp", "vol", "chapter",
-    "section", "price", "total", "amount", "usd", "eur", "gbp", "passport", "licen[cs]e", "tax", "vat", "routing", "range",
-    "score", "population", "between", "figures?", "rows?", "lines?", "latitude", "longitude", "coordinates?", "arxiv",
-    "reg(?:istration)?", "member", "policy", "claim", "flight", "booking", "asin", "ean", "upc", "sort code", "seed",
-)  # fmt: skip
+    r"order|orders|ticket|invoice|sku|part|tracking|serial|model|isbn|issn|case|version|build|release|commit|item|"
+    r"product|batch|lot|catalog|error|reference|bestellung|pedido|factura|commande|rechnung|issue|uuid|po|rma|"
+    r"article|account|iban|card|id|zip|ssn|postcode|port|doi|timestamp|epoch|hash|size|bytes|page|pages|pp|vol|"
+    r"chapter|section|price|total|amount|usd|eur|gbp|passport|licen[cs]e|tax|vat|routing|range|score|population|"
+    r"between|figures?|rows?|lines?|latitude|longitude|coordinates?|arxiv|reg(?:istration)?|member|policy|claim|"
+    r"flight|booking|asin|ean|upc|sort code|seed"
+)
 _DATE = re.compile(
-    r"(?:19|20)\d\d[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:[0-3]?\d)(?!\d)|(?:[0-3]?\d)[-/. ](?:[0-3]?\d)[-/. ](?:19|20)\d\d(?!\d)"
+    r"(?:19|20)\d\d[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:[0-3]?\d)(?!\d)"
+    r"|(?:[0-3]?\d)[-/. ](?:[0-3]?\d)[-/. ](?:19|20)\d\d(?!\d)"
 )
 _PERIOD = re.compile(r"(?:1[89]|20)\d\d ?- ?(?:1[89]|20)\d\d\Z")
 _GROUPS = re.compile(r"\d+")
@@ -59,7 +59,7 @@ def _library() -> Any:
 
 @lru_cache(maxsize=8192)
 def _plan_score(number: str, regions: Sequence[str]) -> float:
-    """How well a number fits the numbering plans: 1 valid abroad-dialled, .7 valid in a region, .4 possible, 0 neither."""
+    """How well a number fits numbering plans: 1 valid with country code, .7 valid in a region, .4 possible, 0 not."""
     library = _library()
     international = number.startswith("+")
     best = 0.0

@@ -1,8 +1,8 @@
 """Other spellings of the same text, each with a map back to the source.
 
-``fold`` undoes what a reader does not see (zero-width characters, full-width digits, odd dashes); ``unescape`` undoes what
-a format did (JSON, URL and HTML escapes, "(at)"); ``blobs`` decodes base64 and hex runs. None of them changes the text that
-goes on: a finding is always reported where it stands in the source.
+``fold`` undoes what a reader does not see (zero-width characters, full-width digits, odd dashes); ``unescape`` undoes
+what a format did (JSON, URL and HTML escapes, "(at)"); ``blobs`` decodes base64 and hex runs. None of them changes the
+text that goes on: a finding is always reported where it stands in the source.
 """
 
 from __future__ import annotations
