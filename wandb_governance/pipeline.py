@@ -114,7 +114,7 @@ class Enricher:
             return -(-chars // 4), UsageSource.TOKENIZER if not chars else UsageSource.HEURISTIC
         count, source = self._count(content.text, model)
         whole = chars or content.length
-        if whole <= len(content.text) or not content.sha256:
+        if whole <= len(content.text):
             return count, source
         return round(count * whole / len(content.text)), UsageSource.HEURISTIC
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
+from hypothesis import settings as hypothesis_settings
 from openai import OpenAI
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.requests import Request
+
+# A busy machine is no fault of the code under test.
+hypothesis_settings.register_profile("steady", deadline=None)
+hypothesis_settings.load_profile("steady")
+
 
 USAGE = {
     "prompt_tokens": 1000,
