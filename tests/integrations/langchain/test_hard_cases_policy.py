@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +253,20 @@ def test_23_a_block_in_mid_stream_ends_it(guarded: Any) -> None:
     row = guarded.call
     assert (row["status"], row["verdict"]) == ("blocked", "block")
     assert [verdict["enforced"] for verdict in guarded.verdicts if verdict["action"] == "block"] == [True]
+
+
+def test_23_a_stream_that_its_reader_leaves_still_has_its_verdict(guarded: Any) -> None:
+    """What was decided until then is written down."""
+    model = ScriptedModel(answer=f"Write to {MAIL} today. {'And so on. ' * 40}")
+    stream = govern(model, guarded.handler).stream("whom?", guarded.config)
+    text = ""
+    while "EMAIL" not in text:
+        text += next(stream).text
+    stream.close()
+    del stream
+    gc.collect()
+    assert "redact" in {row["action"] for row in guarded.verdicts if row["scope"] == "output"}
+    assert guarded.call["status"] == "cancelled"
 
 
 def test_23_streamed_tool_arguments_are_redacted(guarded: Any) -> None:

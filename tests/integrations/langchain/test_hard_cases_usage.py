@@ -251,6 +251,15 @@ def test_20_who_called_and_with_which_prompt(record: Recorded, model: ScriptedMo
     assert json.loads(record.named("RunnableSequence")["attributes"]) == {"team": "search"}
 
 
+def test_20_a_named_template_is_named_in_the_row_of_the_call(record: Recorded, model: ScriptedModel) -> None:
+    """Name and version in a template's own metadata, as LangChain's hub leaves them, reach the model call."""
+    hub = {"lc_hub_owner": "me", "lc_hub_repo": "qa", "lc_hub_commit_hash": "abc123"}
+    prompt = ChatPromptTemplate.from_template("{question}")
+    prompt.metadata = hub
+    (prompt | model).invoke(QUESTION, record.config)
+    assert (record.call["prompt_name"], record.call["prompt_version"]) == ("qa", "abc123")
+
+
 def _cycle() -> dict[str, Any]:
     loop: dict[str, Any] = {"name": "cycle"}
     loop["self"] = loop

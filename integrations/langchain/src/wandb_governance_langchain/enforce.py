@@ -46,6 +46,8 @@ _running: ContextVar[uuid.UUID | None] = ContextVar("wandb_governance_langchain_
 class _Checked(list[BaseMessage]):
     """Messages that the policies have seen."""
 
+    run_id: uuid.UUID | None = None
+
 
 def govern(model: BaseChatModel, governance: Governance | GovernanceCallbackHandler) -> GovernedChatModel:
     """``model`` under the policies of ``governance``.
@@ -232,13 +234,16 @@ class GovernedChatModel(BaseChatModel):
         run_id = _run_id(run_manager) or _running.get() or getattr(messages, "run_id", None)
         checked = self._checked(messages, run_id)
         governed = GovernedStream(self._handler.governance, self._span(run_id))
-        for chunk in self.inner._stream(list(checked), stop=stop, **kwargs):
-            for released in governed.feed(chunk):
+        try:
+            for chunk in self.inner._stream(list(checked), stop=stop, **kwargs):
+                for released in governed.feed(chunk):
+                    _announce(run_manager, released)
+                    yield released
+            for released in governed.finish():
                 _announce(run_manager, released)
                 yield released
-        for released in governed.finish():
-            _announce(run_manager, released)
-            yield released
+        finally:
+            governed.leave()
 
     async def _astream(
         self,
@@ -250,13 +255,16 @@ class GovernedChatModel(BaseChatModel):
         run_id = _run_id(run_manager) or _running.get() or getattr(messages, "run_id", None)
         checked = self._checked(messages, run_id)
         governed = GovernedStream(self._handler.governance, self._span(run_id))
-        async for chunk in self.inner._astream(list(checked), stop=stop, **kwargs):
-            for released in governed.feed(chunk):
+        try:
+            async for chunk in self.inner._astream(list(checked), stop=stop, **kwargs):
+                for released in governed.feed(chunk):
+                    await _announce_async(run_manager, released)
+                    yield released
+            for released in governed.finish():
                 await _announce_async(run_manager, released)
                 yield released
-        for released in governed.finish():
-            await _announce_async(run_manager, released)
-            yield released
+        finally:
+            governed.leave()
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
@@ -275,7 +283,7 @@ class GovernedChatModel(BaseChatModel):
         judgement = self._judged(rewrite.texts_of(messages), Scope.INPUT, run_id)
         redacted = judgement is not None and judgement.redacted
         made = _Checked(rewrite.with_texts(messages, judgement.texts) if redacted and judgement else messages)
-        made.run_id = run_id  # type: ignore[attr-defined]
+        made.run_id = run_id
         return made
 
     def _answered(self, result: ChatResult, run_id: uuid.UUID | None) -> ChatResult:

@@ -25,7 +25,7 @@ _INTERNAL_TAGS = ("seq:step:", "map:key:", "graph:step:", "langsmith:", _RETRY_T
 """Tags that LangChain and LangGraph put there for themselves."""
 _ENDED_KEPT = 512
 """Ended steps that a late child can still find its trace by."""
-_GRACE_NS = 30_000_000_000
+_GRACE_NS = 300_000_000_000
 """How long children may go on after their root ended."""
 _NOTHING: Mapping[str, Any] = {}
 
@@ -77,7 +77,8 @@ class Run:
         self.streamed_by: int | None = None
         """Thread of its last v3 stream event; such a stream reports nothing when it is dropped."""
         self.chunk_usage: dict[str, Any] | None = None
-        self.prompt: tuple[str | None, str | None] | None = None
+        self.prompt: tuple[str, str | None] | None = None
+        """Name and version of the template that ran last under it."""
         self.unjudged = False
         """A governed model judges it itself."""
 
@@ -134,6 +135,9 @@ class OpenRuns:
             self._tag(run, facts["tags"])
         if facts.get("metadata"):
             self._describe(run, facts["metadata"])
+        if parent is not None and facts.get("run_type") == "prompt" and span.prompt_name is not None:
+            # The steps after a named template, such as the model, were made with it.
+            parent.prompt = (span.prompt_name, span.prompt_version)
         if name == _FALLBACKS:
             run.attempts = 0
             trace.fallbacks = True
@@ -218,9 +222,10 @@ class OpenRuns:
             # A retry bears the name of what it retries; later attempts carry a tag.
             run.attempt = 1
         if span.prompt_name is None:
-            span.prompt_name, span.prompt_version = parent.span.prompt_name, parent.span.prompt_version
-        if span.prompt_name is None and parent.prompt is not None:
-            span.prompt_name, span.prompt_version = parent.prompt
+            span.prompt_name, span.prompt_version = parent.prompt or (
+                parent.span.prompt_name,
+                parent.span.prompt_version,
+            )
 
     def _tag(self, run: Run, tags: list[str]) -> None:
         for tag in tags:
@@ -242,8 +247,8 @@ class OpenRuns:
         context = span.context
         if (who.user and context.user is None) or (who.session and context.session is None):
             span.context = replace(context, user=context.user or who.user, session=context.session or who.session)
-        span.prompt_name = span.prompt_name or who.prompt_name
-        span.prompt_version = span.prompt_version or who.prompt_version
+        if who.prompt_name is not None and (run.parent is None or who.prompt_name != run.parent.span.prompt_name):
+            span.prompt_name, span.prompt_version = who.prompt_name, who.prompt_version
         if who.tags:
             span.tags = tuple(dict.fromkeys((*span.tags, *who.tags)))
 

@@ -42,6 +42,7 @@ class GovernedStream:
         self._redactors: dict[_Place, StreamRedactor] = {}
         self._calls: dict[Any, dict[str, Any]] = {}
         self._last: ChatGenerationChunk | None = None
+        self._recorded = False
 
     def feed(self, chunk: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
         """Take a chunk; give what may leave.
@@ -77,6 +78,10 @@ class GovernedStream:
             yield ChatGenerationChunk(message=_tail(rest, calls))
         if self._last is not None:
             yield self._last
+
+    def leave(self) -> None:
+        """Write the verdicts of an answer down whose reader left before its end; else there is nothing to do."""
+        self._record()
 
     def _released(self, message: BaseMessageChunk) -> Any:
         content = message.content
@@ -115,8 +120,9 @@ class GovernedStream:
 
     def _record(self) -> PolicyViolation | None:
         decisions = [redactor.decision for redactor in self._redactors.values()]
-        if not decisions:
+        if not decisions or self._recorded:
             return None
+        self._recorded = True
         return self._governance.record(self._span, decisions, Scope.OUTPUT).violation
 
     def _copy(self, chunk: ChatGenerationChunk, message: BaseMessageChunk) -> ChatGenerationChunk:
