@@ -1,0 +1,1 @@
+"""Artifacts: collections, versions, aliases, manifests, files, lineage."""
