@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from wandb_governance.backend.wandb_sdk import WandbRun, start_run
+from wandb_governance.errors import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,11 @@ def demo_run(home: Path, *, offline: bool) -> Iterator[WandbRun]:
     command = [sys.executable, "-m", "wandb_governance", "server"]
     data = ["--data-dir", str(home / "server")]
     started = subprocess.run(
-        [*command, "--background", "--json", "--port", "0", *data], check=True, capture_output=True, text=True
+        [*command, "--background", "--json", "--port", "0", *data], check=False, capture_output=True, text=True
     )
+    if started.returncode:
+        reason = started.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise ServerError(f"the embedded server did not start ({reason[0]}); --offline does without it")
     server = json.loads(started.stdout)
     try:
         yield start_run(
