@@ -1,4 +1,4 @@
-"""Write labelled prompts for reporting: other templates, other names and other values than any that were trained or tuned on.
+"""Write labelled prompts for reporting: other templates, names and values than any trained on.
 
     python training/pii/report_prompts.py OUT.jsonl 600 SEED
 
@@ -17,13 +17,29 @@ from pathlib import Path
 from faker import Faker
 
 sys.path.insert(0, str(Path(__file__).parent / "ner"))
-from names import UNSPACED, name_lists  # noqa: E402
+from names import UNSPACED, name_lists
 
 LOCALES = {
-    "en_US": "en", "en_GB": "en", "en_IN": "en", "en_IE": "en", "de_DE": "de", "fr_FR": "fr", "es_ES": "es", "it_IT": "it",
-    "nl_NL": "nl", "pt_BR": "pt", "pl_PL": "pl", "sv_SE": "sv", "tr_TR": "tr", "ru_RU": "ru", "ja_JP": "ja", "zh_CN": "zh",
-    "ko_KR": "ko", "hi_IN": "hi", "ar_SA": "ar",
-}  # fmt: skip
+    "en_US": "en",
+    "en_GB": "en",
+    "en_IN": "en",
+    "en_IE": "en",
+    "de_DE": "de",
+    "fr_FR": "fr",
+    "es_ES": "es",
+    "it_IT": "it",
+    "nl_NL": "nl",
+    "pt_BR": "pt",
+    "pl_PL": "pl",
+    "sv_SE": "sv",
+    "tr_TR": "tr",
+    "ru_RU": "ru",
+    "ja_JP": "ja",
+    "zh_CN": "zh",
+    "ko_KR": "ko",
+    "hi_IN": "hi",
+    "ar_SA": "ar",
+}
 
 TEMPLATES = {
     "en": r"""

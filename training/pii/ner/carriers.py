@@ -7,29 +7,172 @@ lists in many languages. What the carriers name themselves is labelled by the mo
 from __future__ import annotations
 
 import json
-import random
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faker import Faker
-from generate import Spans, Writer
 
-SETS = ("alpaca_seed_benign", "awesome_roleplay_benign", "advbench_harmful", "notinject_one_two", "deepset_train", "bastioncorpus", "bipia_email_train", "surge_toxicity", "selfreminder_jailbreak")
-LOREM = ("de_DE", "fr_FR", "it_IT", "pl_PL", "ru_RU", "ja_JP", "zh_CN", "zh_TW", "ko_KR", "ar_AA", "el_GR", "he_IL", "hy_AM", "la", "en_US", "nl_NL", "cs_CZ", "da_DK", "tl_PH", "fa_IR", "az_AZ", "ro_RO", "uk_UA", "vi_VN", "bn_BD", "ka_GE", "lv_LV", "th_TH", "es_ES", "pt_BR", "sv_SE", "hi_IN", "tr_TR", "hu_HU", "fi_FI")
-SOMEONE = re.compile(r"\b(?:he|she|him|her|someone|somebody|my friend|the (?:user|customer|client|manager|teacher|doctor|patient|author|student|man|woman|person|team|speaker|president))\b", re.IGNORECASE)
-LEADING = re.compile(r"\b(?:for|to|with|by|from|of|about|and|tell|ask|help|give|write|contact|email|against|like|than|between|für|von|mit|an|pour|avec|de|para|con|voor|di|per|till|av|dla|od|için)\b")
+if TYPE_CHECKING:
+    from generate import Spans, Writer
+
+SETS = (
+    "alpaca_seed_benign",
+    "awesome_roleplay_benign",
+    "advbench_harmful",
+    "notinject_one_two",
+    "deepset_train",
+    "bastioncorpus",
+    "bipia_email_train",
+    "surge_toxicity",
+    "selfreminder_jailbreak",
+)
+LOREM = (
+    "de_DE",
+    "fr_FR",
+    "it_IT",
+    "pl_PL",
+    "ru_RU",
+    "ja_JP",
+    "zh_CN",
+    "zh_TW",
+    "ko_KR",
+    "ar_AA",
+    "el_GR",
+    "he_IL",
+    "hy_AM",
+    "la",
+    "en_US",
+    "nl_NL",
+    "cs_CZ",
+    "da_DK",
+    "tl_PH",
+    "fa_IR",
+    "az_AZ",
+    "ro_RO",
+    "uk_UA",
+    "vi_VN",
+    "bn_BD",
+    "ka_GE",
+    "lv_LV",
+    "th_TH",
+    "es_ES",
+    "pt_BR",
+    "sv_SE",
+    "hi_IN",
+    "tr_TR",
+    "hu_HU",
+    "fi_FI",
+)
+SOMEONE = re.compile(
+    r"\b(?:he|she|him|her|someone|somebody|my friend|the (?:user|customer|client|manager|teacher|doctor|patient|author|"
+    r"student|man|woman|person|team|speaker|president))\b",
+    re.IGNORECASE,
+)
+LEADING = re.compile(
+    r"\b(?:for|to|with|by|from|of|about|and|tell|ask|help|give|write|contact|email|against|like|than|between|für|von|mit|an|pour|avec|de|para|con|voor|di|per|till|av|dla|od|için)\b"
+)
 RELATIONS = (
-    "my sister", "his brother", "her uncle", "nurse", "judge", "coach", "CEO", "account holder", "the plaintiff", "my sister-in-law",
-    "colleague", "agent", "officer", "name on card", "caller", "payee", "sender", "the author", "my flatmate", "intern", "engineer",
-    "contact sister", "captain", "pastor", "minister", "grandma", "holder", "applicant", "kids with", "next to", "committee chaired by",
-    "signed by", "on behalf of", "a speech for", "a limerick for", "the CV of", "related to", "represented by", "sincerely", "policyholder",
-)  # fmt: skip
-ACRONYMS = ("IBAN", "UUID", "API", "SSN", "DOB", "SQL", "HTTP", "JSON", "VAT", "ISBN", "SHA", "DOI", "URL", "CSV", "FAQ", "ETA", "KPI", "iban", "uuid", "mail", "ops", "sha", "id", "notes", "status", "callback", "holder", "total")
+    "my sister",
+    "his brother",
+    "her uncle",
+    "nurse",
+    "judge",
+    "coach",
+    "CEO",
+    "account holder",
+    "the plaintiff",
+    "my sister-in-law",
+    "colleague",
+    "agent",
+    "officer",
+    "name on card",
+    "caller",
+    "payee",
+    "sender",
+    "the author",
+    "my flatmate",
+    "intern",
+    "engineer",
+    "contact sister",
+    "captain",
+    "pastor",
+    "minister",
+    "grandma",
+    "holder",
+    "applicant",
+    "kids with",
+    "next to",
+    "committee chaired by",
+    "signed by",
+    "on behalf of",
+    "a speech for",
+    "a limerick for",
+    "the CV of",
+    "related to",
+    "represented by",
+    "sincerely",
+    "policyholder",
+)
+ACRONYMS = (
+    "IBAN",
+    "UUID",
+    "API",
+    "SSN",
+    "DOB",
+    "SQL",
+    "HTTP",
+    "JSON",
+    "VAT",
+    "ISBN",
+    "SHA",
+    "DOI",
+    "URL",
+    "CSV",
+    "FAQ",
+    "ETA",
+    "KPI",
+    "iban",
+    "uuid",
+    "mail",
+    "ops",
+    "sha",
+    "id",
+    "notes",
+    "status",
+    "callback",
+    "holder",
+    "total",
+)
 EPONYMS = (
-    "{L} Brothers", "{L} & Sons", "{L} & Co.", "{L} Bank", "{L} University", "{L} Street", "{L}'s theorem", "the {L} algorithm", "the {L} Prize",
-    "Lake {F}", "St. {F} Hospital", "{F} {L} University", "{L} Industries", "the {L} equation", "{L}-{L} inequality", "{L}'s law", "{L} syndrome",
-    "{F} {L} Inc.", "Port {F}", "{L} County", "{L} Airport", "{F}'s Pizza", "the {L} method", "{L} Drive", "{L} Avenue", "Hotel {F}", "{L} Ltd.",
-)  # fmt: skip
+    "{L} Brothers",
+    "{L} & Sons",
+    "{L} & Co.",
+    "{L} Bank",
+    "{L} University",
+    "{L} Street",
+    "{L}'s theorem",
+    "the {L} algorithm",
+    "the {L} Prize",
+    "Lake {F}",
+    "St. {F} Hospital",
+    "{F} {L} University",
+    "{L} Industries",
+    "the {L} equation",
+    "{L}-{L} inequality",
+    "{L}'s law",
+    "{L} syndrome",
+    "{F} {L} Inc.",
+    "Port {F}",
+    "{L} County",
+    "{L} Airport",
+    "{F}'s Pizza",
+    "the {L} method",
+    "{L} Drive",
+    "{L} Avenue",
+    "Hotel {F}",
+    "{L} Ltd.",
+)
 
 
 class Carrier:
@@ -73,7 +216,11 @@ class Carrier:
         draw = rng.random()
         if draw < 0.15:
             names = self.writer.pick_list("en")
-            value = re.sub(r"\{([FL])\}", lambda m: self.writer.given(names) if m.group(1) == "F" else self.writer.surname(names), rng.choice(EPONYMS))
+            value = re.sub(
+                r"\{([FL])\}",
+                lambda m: self.writer.given(names) if m.group(1) == "F" else self.writer.surname(names),
+                rng.choice(EPONYMS),
+            )
             label = None
         elif draw < 0.2:
             value, label = rng.choice(ACRONYMS), None
@@ -127,7 +274,11 @@ class Carrier:
         for _ in range(self.rng.randint(1, 5)):
             key = self.rng.choice(key_words)
             sign = self.rng.choice((": ", "=", " = ", '": "', ",", "\t", " | "))
-            value, label = (self.person()[0], "PER") if self.rng.random() < 0.5 else (self.rng.choice((*ACRONYMS, "#", "42", self.rng.choice(words))), None)
+            value, label = (
+                (self.person()[0], "PER")
+                if self.rng.random() < 0.5
+                else (self.rng.choice((*ACRONYMS, "#", "42", self.rng.choice(words))), None)
+            )
             line = f"{key}{sign}{value}" + self.rng.choice(("\n", "\n", ", ", "; ", '", "'))
             if label:
                 spans.append((at + len(key) + len(sign), at + len(key) + len(sign) + len(value), label))

@@ -62,8 +62,8 @@ def main(data: str, out: str) -> None:
     names = {
         n.lower()
         for report in (False, True)
-        for l in name_lists(for_report=report).values()
-        for n in (*l.given, *l.surnames)
+        for lists in name_lists(for_report=report).values()
+        for n in (*lists.given, *lists.surnames)
     }
     plain = sorted(
         word

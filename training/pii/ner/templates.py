@@ -1,8 +1,8 @@
 """Texts with slots, from which training examples for the name model are drawn.
 
-Slots: ``{P}`` a person in any usual form, ``{N}`` given name and surname, ``{F}`` given name, ``{L}`` surname, ``{LF}``
-surname, comma, given name, ``{T}`` a title that is no part of the name, ``{C}`` city, ``{K}`` country or region, ``{A}``
-street address, ``{O}`` organisation, ``{J}`` occupation, ``{V}`` a structured value that the patterns hold (shown to the
+Slots: ``{P}`` a person in any usual form, ``{N}`` given name and surname, ``{F}`` given name, ``{L}`` surname,
+``{LF}`` surname, comma, given name, ``{T}`` a title that is no part of the name, ``{C}`` city, ``{K}`` country or
+region, ``{A}`` street address, ``{O}`` organisation, ``{J}`` occupation, ``{V}`` a structured value that the patterns hold (shown to the
 model as ``#``), ``{W}`` a number, ``{D}`` a decoy: a phrase with a word that could be a name but is none here.
 """
 
@@ -392,30 +392,38 @@ Bitte senden Sie mir das Angebot für {D}.
 
 DECOYS = (
     """
-Newton's method|the Fourier transform|Bayes' theorem|a Markov chain|Dijkstra's algorithm|the Gaussian distribution|Euler's formula|the Turing test
-a Turing machine|Moore's law|Murphy's law|Occam's razor|the Riemann hypothesis|the Laplace transform|Parkinson's disease|Alzheimer's disease
-Crohn's disease|Hodgkin lymphoma|the Doppler effect|the Kalman filter|Schrödinger's cat|Maxwell's equations|Planck's constant|the Higgs boson
-Hilbert space|Boolean algebra|a Cartesian product|the Pythagorean theorem|Pascal's triangle|the Fibonacci sequence|Nash equilibrium|Pareto optimality
-Madison Avenue|Wall Street|Fleet Street|Abbey Road|Lincoln Center|the Washington Monument|the Jordan river|Lake Victoria|Mount Everest|Victoria Falls
-the Nobel Prize|the Fields Medal|the Pulitzer Prize|the Turing Award|Alexa|Siri|Cortana|Claude|Gemini|Llama|Mistral|Watson|Ada|Julia|Ruby|Pascal|Haskell
-Java|Kotlin|Swift|Jenkins|Travis CI|Jasmine|Mercedes|Ford|Tesla|Chrysler|Ferrari|Porsche|Bentley|Lincoln|Cadillac|Chevrolet|Dodge|Bugatti
-Morgan Stanley|JP Morgan|Goldman Sachs|Wells Fargo|Charles Schwab|Johnson & Johnson|Procter & Gamble|Ernst & Young|Ben & Jerry's|Marks & Spencer
-McDonald's|Wendy's|Levi's|Macy's|Barnes & Noble|Hewlett Packard|Rolls-Royce|Harley-Davidson|Louis Vuitton|Calvin Klein|Ralph Lauren|Tommy Hilfiger
-Hugo Boss|Giorgio Armani store|Jack Daniel's|Johnnie Walker|Dr Pepper|Uncle Ben's rice|Betty Crocker cake mix|Mary Jane shoes|Jolly Roger|Big Ben
-Georgia|Virginia|Carolina|Florence|Paris|Sydney|Austin|Houston|Charlotte|Jackson, Mississippi|San Diego|San Francisco|Santa Monica|St. Petersburg
-Saint Lucia|Jordan|Chad|Israel|Chelsea|Brooklyn|Savannah|Madison|Lincoln, Nebraska|Jefferson City|Victoria|Alexandria|Phoenix|Dakota|Cleveland
-Stanford University|Johns Hopkins University|Harvard|Yale|Brown University|Duke|Rice University|Carnegie Mellon|the Max Planck Institute|Columbia
-the Eiffel Tower|the Hubble telescope|a Bunsen burner|a Petri dish|a Molotov cocktail|a Caesar salad|Earl Grey tea|Eggs Benedict|Beef Wellington
-an Achilles heel|a Trojan horse|Pandora's box|Black Friday|Good Friday|Valentine's Day|St. Patrick's Day|Martin Luther King Day|Labor Day|Christmas Eve
-the Monte Carlo method|the Levenshtein distance|the Hamming code|Huffman coding|the Bernoulli trial|Student's t-test|the Mann-Whitney test|Cohen's kappa
-the Adam optimizer|Xavier initialization|the Sobel operator|Gram-Schmidt|a Taylor series|Cramer's rule|the Hessian|the Jacobian|Lagrange multipliers
-Simpson's paradox|the Peter principle|the Dunning-Kruger effect|Pavlovian conditioning|Freudian slips|Marxism|Keynesian economics|Darwinism|Victorian houses
-a Ponzi scheme|the Richter scale|Celsius and Fahrenheit|Kelvin|Ohm's law|a Tesla coil|Faraday cage|the Bernoulli principle|Avogadro's number
-May|June|April|August|January|Will|Mark|Grace|Hope|Faith|Joy|Bill|Grant|Frank|Chase|Rose|Iris|Violet|Olive|Pearl|Amber|Dawn|Summer|Autumn
-Amazon Prime|Apple Music|Google Maps|Microsoft Teams|Microsoft Excel|Visual Studio Code|GitHub Copilot|Weights & Biases|Hugging Face|LangChain|LlamaIndex
-PostgreSQL|MongoDB|Cassandra|Apache Kafka|Apache Spark|Delta Lake|Ray Serve|Azure Functions|Amazon Bedrock|Vertex AI|React Native|Ruby on Rails|Django
-the White House|the Supreme Court|the European Union|the United Nations|the World Bank|Red Cross|Parliament|Congress|the Pentagon|Downing Street
-Harry Potter and the Goblet of Fire|Romeo and Juliet|Moby Dick|Jane Eyre|David Copperfield|Forrest Gump|the Mona Lisa|Star Wars|The Lord of the Rings
+Newton's method|the Fourier transform|Bayes' theorem|a Markov chain|Dijkstra's algorithm|the Gaussian distribution
+Euler's formula|the Turing test|a Turing machine|Moore's law|Murphy's law|Occam's razor|the Riemann hypothesis
+the Laplace transform|Parkinson's disease|Alzheimer's disease|Crohn's disease|Hodgkin lymphoma|the Doppler effect
+the Kalman filter|Schrödinger's cat|Maxwell's equations|Planck's constant|the Higgs boson|Hilbert space
+Boolean algebra|a Cartesian product|the Pythagorean theorem|Pascal's triangle|the Fibonacci sequence
+Nash equilibrium|Pareto optimality|Madison Avenue|Wall Street|Fleet Street|Abbey Road|Lincoln Center
+the Washington Monument|the Jordan river|Lake Victoria|Mount Everest|Victoria Falls|the Nobel Prize|the Fields Medal
+the Pulitzer Prize|the Turing Award|Alexa|Siri|Cortana|Claude|Gemini|Llama|Mistral|Watson|Ada|Julia|Ruby|Pascal
+Haskell|Java|Kotlin|Swift|Jenkins|Travis CI|Jasmine|Mercedes|Ford|Tesla|Chrysler|Ferrari|Porsche|Bentley|Lincoln
+Cadillac|Chevrolet|Dodge|Bugatti|Morgan Stanley|JP Morgan|Goldman Sachs|Wells Fargo|Charles Schwab|Johnson & Johnson
+Procter & Gamble|Ernst & Young|Ben & Jerry's|Marks & Spencer|McDonald's|Wendy's|Levi's|Macy's|Barnes & Noble
+Hewlett Packard|Rolls-Royce|Harley-Davidson|Louis Vuitton|Calvin Klein|Ralph Lauren|Tommy Hilfiger|Hugo Boss
+Giorgio Armani store|Jack Daniel's|Johnnie Walker|Dr Pepper|Uncle Ben's rice|Betty Crocker cake mix|Mary Jane shoes
+Jolly Roger|Big Ben|Georgia|Virginia|Carolina|Florence|Paris|Sydney|Austin|Houston|Charlotte|Jackson, Mississippi
+San Diego|San Francisco|Santa Monica|St. Petersburg|Saint Lucia|Jordan|Chad|Israel|Chelsea|Brooklyn|Savannah|Madison
+Lincoln, Nebraska|Jefferson City|Victoria|Alexandria|Phoenix|Dakota|Cleveland|Stanford University
+Johns Hopkins University|Harvard|Yale|Brown University|Duke|Rice University|Carnegie Mellon|the Max Planck Institute
+Columbia|the Eiffel Tower|the Hubble telescope|a Bunsen burner|a Petri dish|a Molotov cocktail|a Caesar salad
+Earl Grey tea|Eggs Benedict|Beef Wellington|an Achilles heel|a Trojan horse|Pandora's box|Black Friday|Good Friday
+Valentine's Day|St. Patrick's Day|Martin Luther King Day|Labor Day|Christmas Eve|the Monte Carlo method
+the Levenshtein distance|the Hamming code|Huffman coding|the Bernoulli trial|Student's t-test|the Mann-Whitney test
+Cohen's kappa|the Adam optimizer|Xavier initialization|the Sobel operator|Gram-Schmidt|a Taylor series|Cramer's rule
+the Hessian|the Jacobian|Lagrange multipliers|Simpson's paradox|the Peter principle|the Dunning-Kruger effect
+Pavlovian conditioning|Freudian slips|Marxism|Keynesian economics|Darwinism|Victorian houses|a Ponzi scheme
+the Richter scale|Celsius and Fahrenheit|Kelvin|Ohm's law|a Tesla coil|Faraday cage|the Bernoulli principle
+Avogadro's number|May|June|April|August|January|Will|Mark|Grace|Hope|Faith|Joy|Bill|Grant|Frank|Chase|Rose|Iris
+Violet|Olive|Pearl|Amber|Dawn|Summer|Autumn|Amazon Prime|Apple Music|Google Maps|Microsoft Teams|Microsoft Excel
+Visual Studio Code|GitHub Copilot|Weights & Biases|Hugging Face|LangChain|LlamaIndex|PostgreSQL|MongoDB|Cassandra
+Apache Kafka|Apache Spark|Delta Lake|Ray Serve|Azure Functions|Amazon Bedrock|Vertex AI|React Native|Ruby on Rails
+Django|the White House|the Supreme Court|the European Union|the United Nations|the World Bank|Red Cross|Parliament
+Congress|the Pentagon|Downing Street|Harry Potter and the Goblet of Fire|Romeo and Juliet|Moby Dick|Jane Eyre
+David Copperfield|Forrest Gump|the Mona Lisa|Star Wars|The Lord of the Rings
 """.strip()
     .replace("\n", "|")
     .split("|")
