@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import os
 import sqlite3
 import threading
 import time
 import uuid
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -125,11 +127,12 @@ class DiskStore:
                 mine = self._claim(kind, missing, batch)
                 if mine:
                     found.update(self._produce(kind, mine, produce, first))
-                else:
+                    continue
+                taken = self._read(kind, missing)
+                self.counts[f"{kind}.found"] += len(taken)
+                found.update(taken)
+                if not taken:
                     time.sleep(_POLL_S)
-                before = len(found)
-                found.update(self._read(kind, [key for key in missing if key not in found]))
-                self.counts[f"{kind}.found"] += len(found) - before
         return [found[key] for key in keys]
 
     @contextlib.contextmanager
@@ -175,18 +178,20 @@ class DiskStore:
 
     def _claim(self, kind: str, keys: Sequence[str], limit: int) -> list[str]:
         """Mark at most ``limit`` keys as this process's, leaving those that a living process has or that are done."""
-        mine: list[str] = []
+        alive = cache(self._alive)
         with self._write() as db:
-            for key in keys:
-                if len(mine) == limit:
-                    break
-                if db.execute("SELECT 1 FROM entries WHERE kind = ? AND key = ?", (kind, key)).fetchone():
-                    continue
-                held = db.execute("SELECT owner FROM claims WHERE kind = ? AND key = ?", (kind, key)).fetchone()
-                if held and held[0] != self._owner and self._alive(held[0]):
-                    continue
-                db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (kind, key, self._owner))
-                mine.append(key)
+            held = dict(db.execute("SELECT key, owner FROM claims WHERE kind = ?", (kind,)).fetchall())
+            free = (key for key in keys if held.get(key, self._owner) == self._owner or not alive(held[key]))
+            mine = list(itertools.islice(free, limit))
+            done: set[str] = set()
+            for start in range(0, len(mine), _IN_LIST):
+                part = mine[start : start + _IN_LIST]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key FROM entries WHERE kind = ? AND key IN ({marks})"  # noqa: S608 - marks only
+                done.update(key for (key,) in db.execute(query, (kind, *part)))
+            mine = [key for key in mine if key not in done]
+            rows = [(kind, key, self._owner) for key in mine]
+            db.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", rows)
         return mine
 
     def _alive(self, owner: str) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import orjson
 
 from wandb_governance.errors import IndexIntegrityError
+from wandb_governance.sweep.lexical import Bm25
 from wandb_governance.sweep.safetensors import file_digest
 from wandb_governance.sweep.splitter import Chunk
 
@@ -122,6 +123,8 @@ class VectorIndex:
 
     folder: Path
     manifest: dict[str, Any]
+    derived: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was computed from it and does not change; kept as long as the index is."""
 
     @property
     def digest(self) -> str:
@@ -142,6 +145,11 @@ class VectorIndex:
     def files(self) -> tuple[str, ...]:
         """Names of all files."""
         return (MANIFEST, *sorted(self.manifest["files"]))
+
+    @cached_property
+    def words(self) -> Bm25:
+        """Inverted index over the chunks, made when it is first needed."""
+        return Bm25(chunk.text for chunk in self.iter_chunks())
 
     @cached_property
     def chunks(self) -> list[Chunk]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,9 @@ class TrialRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object."""
-        return asdict(self)
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {
+            "configuration": asdict(self.configuration)
+        }
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> TrialRecord:

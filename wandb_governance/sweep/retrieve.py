@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import orjson
@@ -85,11 +84,6 @@ class Search:
         if self.retriever != "bm25" and self.embedder is None:
             raise SweepConfigError(f"{self.retriever} retrieval needs an embedding", key="embedding")
 
-    @cached_property
-    def words(self) -> lexical.Bm25:
-        """Inverted index over the chunks, made when it is first needed."""
-        return lexical.Bm25(chunk.text for chunk in self.index.iter_chunks())
-
     @property
     def key(self) -> str:
         """Changes whenever rankings may."""
@@ -118,7 +112,8 @@ class Search:
             latency = round((time.perf_counter() - begun) / len(positions), 6)
             return [orjson.dumps([hits, latency]) for hits in rankings]
 
-        keys = [f"{self.key}:{k}:{hashlib.sha256(query.encode()).hexdigest()}" for query in queries]
+        own = self.key
+        keys = [f"{own}:{k}:{hashlib.sha256(query.encode()).hexdigest()}" for query in queries]
         values = self.store.compute("retrieval", keys, produce, batch=max(len(keys), 1))
         return [Found(hits=[(row, score) for row, score in hits], latency_s=s) for hits, s in map(orjson.loads, values)]
 
@@ -130,7 +125,7 @@ class Search:
             assert self.embedder is not None
             rankings.append(dense_hits(self.index.vectors, embed_texts(queries, self.embedder, self.store), depth))
         if self.retriever in {"bm25", "hybrid"}:
-            rankings.append([self.words.search(query, depth) for query in queries])
+            rankings.append([self.index.words.search(query, depth) for query in queries])
         if plain:
             return rankings[0]
         fused = [fuse(lists, [1.0] * len(lists))[:depth] for lists in zip(*rankings, strict=True)]

@@ -127,6 +127,27 @@ class TrialResult:
         return sum((Decimal(r.cost_usd) for r in self.results if r.cost_usd is not None), Decimal(0))
 
 
+class _OpenIndexes:
+    """The last indexes that were opened, so that trials next to each other share what is derived from one."""
+
+    _KEPT = 2
+
+    def __init__(self) -> None:
+        self._indexes: dict[str, VectorIndex] = {}
+
+    def setdefault(self, index: VectorIndex) -> VectorIndex:
+        """The index with these bytes that is open already, or this one."""
+        digest = f"{index.folder}:{index.digest}"
+        kept = self._indexes.pop(digest, index)
+        self._indexes[digest] = kept
+        while len(self._indexes) > self._KEPT:
+            del self._indexes[next(iter(self._indexes))]
+        return kept
+
+
+_OPEN = _OpenIndexes()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One configuration of a sweep, ready to be asked."""
@@ -158,9 +179,10 @@ class Trial:
     @cached_property
     def index(self) -> VectorIndex:
         """The index, built where it is not in the store."""
-        return obtain_index(
+        found = obtain_index(
             self.sweep.corpus, self.index_spec, self.store, executor=self.executor, progress=self.progress
         )
+        return _OPEN.setdefault(found)
 
     @cached_property
     def search(self) -> Search:
@@ -291,7 +313,7 @@ class Trial:
             question=question.id,
             scores=scores,
             chunks=tuple(chunk.id for chunk in chunks),
-            context_tokens=sum(tokenizer(self.configuration.tokenizer).count(chunk.text) for chunk in chunks),
+            context_tokens=sum(self._tokens(chunk) for chunk in chunks),
             answer=answers[0].text if answers else None,
             cost_usd=str(sum((Decimal(cost or 0) for cost in costs), Decimal(0))) if known else None,
             latency_s=round(retrieval_s + sum(a.latency_s for a in answers) / max(len(answers), 1), 6),
@@ -303,11 +325,26 @@ class Trial:
         if question.gold:
             gold = self._in_unit([(g.doc, g.start, g.end) for g in question.gold])
             scores = span_scores(gold, self._in_unit([(c.doc, c.start, c.end) for c in chunks]))
-            touching = self.sweep.spec.metric.touching
-            scores["precision_omega"] = precision_omega(gold, self._spans, touching=touching)
+            scores["precision_omega"] = self._omega(question, gold)
         if question.documents:
             scores |= ranking_scores(dict(question.documents), [chunk.doc for chunk in chunks])
         return scores
+
+    def _tokens(self, chunk: Chunk) -> int:
+        key = ("tokens", chunk.id)
+        if key not in self.index.derived:
+            self.index.derived[key] = tokenizer(self.configuration.tokenizer).count(chunk.text)
+        count: int = self.index.derived[key]
+        return count
+
+    def _omega(self, question: Question, gold: Sequence[DocSpan]) -> float:
+        """Precision-omega of the index; trials that differ in what they retrieve share it."""
+        metric = self.sweep.spec.metric
+        key = (metric.unit, metric.touching, self.configuration.tokenizer, tuple(gold))
+        if key not in self.index.derived:
+            self.index.derived[key] = precision_omega(gold, self._spans, touching=metric.touching)
+        value: float = self.index.derived[key]
+        return value
 
     def _answer_scores(self, question: Question, chunks: list[Chunk], answers: list[Answer]) -> dict[str, float]:
         texts = self.sweep.corpus.texts
