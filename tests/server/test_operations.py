@@ -178,7 +178,8 @@ _IDS = {
     "FetchArtifactManifest": "artifact", "ArtifactCollectionAliases": "sequence", "DeleteArtifactSequence": "sequence",
     "DeleteArtifactPortfolio": "portfolio", "DeleteRegistry": "registry", "DeleteRun": "run", "StopRun": "run",
     "UpsertSweepState": "sweep_id", "EnqueueSweepRun": "sweep_id", "Heartbeat": "agent", "DeleteAutomation": "trigger",
-    "DeleteInvite": "user", "DeleteApiKey": "key", "ArtifactFileURLsByManifestEntries": "artifact",
+    "DeleteInvite": "user", "DeleteApiKey": "key", "deleteView": "view",
+    "ArtifactFileURLsByManifestEntries": "artifact",
 }  # fmt: skip
 
 

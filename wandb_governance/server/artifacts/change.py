@@ -138,7 +138,9 @@ def _changed(ctx: Context, collection: Row, given: Args) -> Row:
             raise Conflict(f"the project has a collection {name!r} already")
         changes["name"] = name
     ctx.tx.update("collection", collection["id"], **changes)
-    return {"artifactCollection": collection_node(ctx.tx.one("SELECT * FROM collection WHERE id = ?", collection["id"]))}
+    return {
+        "artifactCollection": collection_node(ctx.tx.one("SELECT * FROM collection WHERE id = ?", collection["id"]))
+    }
 
 
 @MUTATION.field("updateArtifactSequence")
@@ -163,7 +165,9 @@ def move_sequence(_root: Row, args: Args, ctx: Context) -> Row:
     type_id = ensure_type(ctx, collection["project_id"], given.get("destinationArtifactTypeName"))
     ctx.tx.update("collection", collection["id"], type_id=type_id, updated_at=ctx.now_ns)
     ctx.tx.execute("UPDATE artifact SET type_id = ? WHERE sequence_id = ?", type_id, collection["id"])
-    return {"artifactCollection": collection_node(ctx.tx.one("SELECT * FROM collection WHERE id = ?", collection["id"]))}
+    return {
+        "artifactCollection": collection_node(ctx.tx.one("SELECT * FROM collection WHERE id = ?", collection["id"]))
+    }
 
 
 def _deleted(ctx: Context, collection: Row, kind: str) -> Row:

@@ -38,9 +38,7 @@ SEQUENCE.field("project")(lambda collection, _args, ctx: PROJECT(by_id(ctx, "pro
 SEQUENCE.field("defaultArtifactType")(
     lambda collection, _args, ctx: ARTIFACT_TYPE(by_id(ctx, "artifact_type", collection["type_id"]))
 )
-SEQUENCE.field("tags")(
-    lambda collection, _args, ctx: connection(tag_nodes(ctx, "collection", collection["id"]))
-)
+SEQUENCE.field("tags")(lambda collection, _args, ctx: connection(tag_nodes(ctx, "collection", collection["id"])))
 SEQUENCE.field("latestArtifact")(lambda collection, _args, ctx: ARTIFACT(latest_artifact(ctx, collection["id"])))
 
 
@@ -125,15 +123,10 @@ def project_collections(project: Row, args: Args, ctx: Context) -> Row:
 def project_type(project: Row, args: Args, ctx: Context) -> Node | None:
     """An artifact type by name."""
     return ARTIFACT_TYPE(
-        ctx.tx.one("SELECT * FROM artifact_type WHERE project_id = ? AND name = ?", project["id"], str(args.get("name")))
+        ctx.tx.one(
+            "SELECT * FROM artifact_type WHERE project_id = ? AND name = ?", project["id"], str(args.get("name"))
+        )
     )
-
-
-@PROJECT.field("artifactTypes")
-def project_types(project: Row, args: Args, ctx: Context) -> Row:
-    """Artifact types."""
-    rows = ctx.tx.all("SELECT * FROM artifact_type WHERE project_id = ? ORDER BY id", project["id"])
-    return connection([ARTIFACT_TYPE(row) for row in rows], args)
 
 
 @ARTIFACT_TYPE.field("artifactCollections")

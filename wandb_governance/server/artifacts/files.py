@@ -98,7 +98,9 @@ def complete_multipart(_root: Row, args: Args, ctx: Context) -> Row:
     """Join the parts of a large file and check the whole against its MD5."""
     given = args.get("input") or {}
     artifact = artifact_by_gid(ctx, given.get("artifactID"))
-    upload = ctx.tx.one("SELECT * FROM upload WHERE id = ? AND artifact_id = ?", str(given.get("uploadID")), artifact["id"])
+    upload = ctx.tx.one(
+        "SELECT * FROM upload WHERE id = ? AND artifact_id = ?", str(given.get("uploadID")), artifact["id"]
+    )
     if upload is None:
         raise NotFound("no such multipart upload")
     if given.get("completeMultipartAction") == "Abort":
@@ -112,9 +114,7 @@ def complete_multipart(_root: Row, args: Args, ctx: Context) -> Row:
 
 def _join(ctx: Context, upload: Row, parts: Any) -> None:
     numbers = sorted(part.get("partNumber") for part in parts) if isinstance(parts, list) and parts else []
-    stored = {
-        row["number"]: row for row in ctx.tx.all("SELECT * FROM upload_part WHERE upload_id = ?", upload["id"])
-    }
+    stored = {row["number"]: row for row in ctx.tx.all("SELECT * FROM upload_part WHERE upload_id = ?", upload["id"])}
     if not numbers or any(number not in stored for number in numbers):
         raise Unprocessable("a part of the file has not been uploaded")
     with ctx.services.blobs.writer() as writer:

@@ -39,7 +39,9 @@ ARTIFACT.field("id")(lambda artifact, _args, _ctx: encode("Artifact", artifact["
 ARTIFACT.field("createdAt")(lambda artifact, _args, _ctx: iso(artifact["created_at"]))
 ARTIFACT.field("updatedAt")(lambda artifact, _args, _ctx: iso(artifact["updated_at"]))
 ARTIFACT.field("ttlIsInherited")(lambda artifact, _args, _ctx: artifact["ttl_seconds"] is None)
-ARTIFACT.field("artifactType")(lambda artifact, _args, ctx: ARTIFACT_TYPE(by_id(ctx, "artifact_type", artifact["type_id"])))
+ARTIFACT.field("artifactType")(
+    lambda artifact, _args, ctx: ARTIFACT_TYPE(by_id(ctx, "artifact_type", artifact["type_id"]))
+)
 ARTIFACT.field("artifactSequence")(
     lambda artifact, _args, ctx: collection_node(by_id(ctx, "collection", artifact["sequence_id"]))
 )
@@ -110,7 +112,8 @@ def memberships(artifact: Row, args: Args, ctx: Context) -> Row:
 def used_by(artifact: Row, args: Args, ctx: Context) -> Row:
     """Runs that used the version."""
     rows = ctx.tx.all(
-        "SELECT run.* FROM artifact_use JOIN run ON run.id = run_id WHERE artifact_id = ? ORDER BY artifact_use.created_at",
+        "SELECT run.* FROM artifact_use JOIN run ON run.id = run_id WHERE artifact_id = ? "
+        "ORDER BY artifact_use.created_at",
         artifact["id"],
     )
     return connection([RUN(row) for row in rows], args, default=1000)

@@ -36,7 +36,9 @@ def tag_names(entries: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def set_tags(ctx: Context, owner: str, owner_id: int, *, add: Any = None, remove: Any = None) -> tuple[list[str], list[str]]:
+def set_tags(
+    ctx: Context, owner: str, owner_id: int, *, add: Any = None, remove: Any = None
+) -> tuple[list[str], list[str]]:
     """Add and remove tags; the names that really changed."""
     added = [
         name

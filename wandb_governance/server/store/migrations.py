@@ -145,7 +145,15 @@ CREATE TABLE upload_part (
   md5 TEXT NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (upload_id, number)) WITHOUT ROWID;
 """
 
-_STEPS: tuple[str, ...] = (_ACCOUNTS + _RUNS + _ARTIFACTS,)
+_VIEWS = """
+CREATE TABLE view (
+  id INTEGER PRIMARY KEY, project_id INTEGER NOT NULL REFERENCES project(id) ON DELETE CASCADE, name TEXT NOT NULL,
+  display_name TEXT, description TEXT, type TEXT NOT NULL, spec TEXT NOT NULL, user_id INTEGER REFERENCES user(id),
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL);
+CREATE INDEX view_by_project ON view (project_id, type);
+"""
+
+_STEPS: tuple[str, ...] = (_ACCOUNTS + _RUNS + _ARTIFACTS, _VIEWS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
