@@ -19,6 +19,7 @@ from wandb_governance.gateway.wire import NO_RETRY, Slot, WireError
 from wandb_governance.policy.budget import Budget, BudgetExceededError
 from wandb_governance.policy.rule import RuleContext
 from wandb_governance.policy.stream_json import evaluate_json
+from wandb_governance.policy.vault import PLACEHOLDER, RestoreStream
 from wandb_governance.policy.verdict import Action, Decision, Mode, Scope, Verdict
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Call:
         self._deferred: asyncio.Future[list[tuple[Slot, Decision]]] | None = None
         self._wants_usage = False
         self.redacted: dict[str, int] = {}
+        self._issued: frozenset[str] = frozenset()
 
     def read(self, raw: bytes) -> None:
         """Read the body and find who serves it.
@@ -117,6 +119,7 @@ class Call:
             team=key.team if key else None,
             project=key.project if key else None,
             run=key.run if key else None,
+            session=self._session_id(),
             roles=key.roles if key else (),
             attributes=attributes,
         )
@@ -128,6 +131,7 @@ class Call:
             WireError: A policy blocks, or a budget is used up.
         """
         slots = [slot for slot in self.endpoint.request(self.body) if slot.text]
+        slots += wire.other_texts(self.body, slots)
         judged = await self._judge(slots, deferred=False if self._has_deferred else None)
         if not slots:
             judged = [(Slot({"": ""}, "", Scope.INPUT), self._engine.evaluate("", self.context))]
@@ -140,6 +144,8 @@ class Call:
                 slot.write(decision.text)
                 self._count(decision)
         self.record.input_texts = [slot.text for slot in slots]
+        if self.deployment.vault is not None:
+            self._issued = frozenset(PLACEHOLDER.findall("\n".join(self.record.input_texts)))
         self._reserve()
         if originals:
             self._deferred = asyncio.ensure_future(self._judge_texts(originals))
@@ -193,7 +199,10 @@ class Call:
         self._take_facts(body)
         await self.deferred_verdict()
         slots = [slot for slot in self.endpoint.response(body) if slot.text]
-        if not slots or not any(self._engine.links_on(scope) for scope in {slot.scope for slot in slots}):
+        if self.endpoint.name != "embeddings":
+            slots += wire.other_texts(body, slots, Scope.OUTPUT)
+        judges = any(self._engine.links_on(scope) for scope in {slot.scope for slot in slots})
+        if not slots or not (judges or self._issued):
             self.record.output_text = "\n".join(slot.text for slot in slots)
             return raw
         judged = await self._judge(slots, context=replace(self.context, scope=Scope.OUTPUT))
@@ -207,6 +216,11 @@ class Call:
                 self._count(decision)
                 changed = True
         self.record.output_text = "\n".join(slot.text for slot in slots)
+        for slot in slots if self._issued else ():
+            restore = self._restorer(slot.is_json)
+            restored = restore.feed(slot.text) + restore.finish()
+            changed = changed or restored != slot.text
+            slot.write(restored)
         if not changed:
             return raw
         wire.drop_logprobs(body)
@@ -216,9 +230,24 @@ class Call:
         """The filter of a streamed answer."""
         context = replace(self.context, scope=Scope.OUTPUT, role="assistant")
         redactors = Redactors(self._engine, context, self.deployment.document.policies.stream)
+        if self._issued:
+            redactors.restore = self._restorer
         if self.endpoint.name == "responses":
             return ResponsesStream(redactors)
         return ChatStream(redactors, include_usage=self._wants_usage)
+
+    def _session_id(self) -> str:
+        """Whose pseudonyms are used: the session a client names, else its user, else this call alone."""
+        named = self.headers.get(b"x-session-id", b"").decode("latin-1")
+        owner = self.record.key.id if self.record.key else ""
+        return f"{owner}|{named or self.record.user or self.record.request_id}"
+
+    def _restorer(self, in_json: bool) -> RestoreStream:
+        vault, session = self.deployment.vault, self.context.session
+        assert vault is not None
+        assert session is not None
+        # Only what this call's own input held: no answer can name another's placeholder.
+        return RestoreStream(vault, session, only=self._issued, in_json=in_json)
 
     def take_stream(self, stream: StreamFilter) -> None:
         """Write down what a stream was."""

@@ -17,6 +17,7 @@ from wandb_governance.policy.engine import PolicyEngine
 from wandb_governance.policy.rule import RuleContext
 from wandb_governance.policy.rules.audit_logger import AuditLogger, AuditOptions
 from wandb_governance.policy.rules.limits import CostTracker, open_store
+from wandb_governance.policy.vault import VaultReplacer
 from wandb_governance.policy.verdict import Scope
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from wandb_governance.policy.document import PolicyDocument
     from wandb_governance.policy.targets import Target, VirtualKey
+    from wandb_governance.policy.vault import Vault
     from wandb_governance.policy.yaml_source import YamlSource
 
 DEFAULT_URLS = {
@@ -62,6 +64,8 @@ class Deployment:
     """Accounts, where anything has a budget."""
     audit: AuditOptions
     include_metadata: bool
+    vault: Vault | None
+    """Where reversible pseudonyms are, where a policy uses them."""
 
     def route(self, model: str) -> list[Upstream]:
         """Upstreams of a model: the first that takes it, then that one's fallbacks. Empty where none takes it."""
@@ -124,6 +128,7 @@ def load_deployment(path: Path) -> Deployment:
         store=(trackers[0].store if trackers else open_store(str(default_path()))) if has_budget else None,
         audit=loggers[0].options if loggers else AuditOptions(),
         include_metadata=any(link.include_metadata for link in engine.links),
+        vault=next((link.replacer.vault for link in engine.links if isinstance(link.replacer, VaultReplacer)), None),
     )
 
 

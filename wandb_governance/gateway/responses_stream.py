@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_governance.gateway.wire import output_item, output_part, responses_response
+from wandb_governance.gateway.wire import other_texts, output_item, output_part, responses_response
+from wandb_governance.policy.verdict import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +80,7 @@ class ResponsesStream:
         response = event.get("response")
         if isinstance(response, dict):
             self._take_response(kind, response)
-        yield self._rewritten(kind, event)
+        yield self._rewritten(event)
 
     def _done(self, base: str, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         key = _key(base, event)
@@ -92,7 +93,7 @@ class ResponsesStream:
             if rest:
                 yield {"type": f"{base}.delta", **dict(key[1:]), "delta": rest}
         if key in self.redactors.closed and field in event:
-            event[field] = self.redactors.closed[key].decision.text
+            event[field] = self.redactors.sent(key)
         if self.redactors.changes and event.get("logprobs"):
             event["logprobs"] = []
         yield event
@@ -106,23 +107,17 @@ class ResponsesStream:
         if kind in {"response.completed", "response.incomplete", "response.failed"}:
             self.finish_reason = str(response.get("status"))
 
-    def _rewritten(self, kind: str, event: dict[str, Any]) -> dict[str, Any]:
-        slots: Iterator[Slot] = iter(())
+    def _rewritten(self, event: dict[str, Any]) -> dict[str, Any]:
+        slots: list[Slot] = []
         if isinstance(event.get("response"), dict):
-            slots = responses_response(event["response"])
+            slots = list(responses_response(event["response"]))
         elif isinstance(event.get("item"), dict):
-            slots = output_item(event["item"])
+            slots = list(output_item(event["item"]))
         elif isinstance(event.get("part"), dict):
-            slots = output_part(event["part"])
-        for number, slot in enumerate(slots):
-            if slot.text:
-                slot.write(self._whole(slot, (kind, number)))
+            slots = list(output_part(event["part"]))
+        for slot in (*slots, *other_texts(event, slots, Scope.OUTPUT)):
+            slot.write(self.redactors.whole(slot))
         return event
-
-    def _whole(self, slot: Slot, at: tuple[Any, ...]) -> str:
-        """The text as it went out: what a repeated event carries is redacted by the same rules."""
-        redactor = self.redactors.apart().get(("again", *at), is_json=slot.is_json)
-        return redactor.feed(slot.text) + redactor.finish()
 
 
 def _key(base: str, event: dict[str, Any]) -> tuple[Any, ...]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wandb_governance.gateway.wire import Slot, other_texts
 from wandb_governance.policy.stream import StreamRedactor
 from wandb_governance.policy.stream_json import JsonStreamRedactor
 from wandb_governance.policy.verdict import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from wandb_governance.errors import PolicyViolation
     from wandb_governance.policy.document import Streaming
     from wandb_governance.policy.engine import PolicyEngine
     from wandb_governance.policy.rule import RuleContext
     from wandb_governance.policy.stream import Redactor
+    from wandb_governance.policy.vault import RestoreStream
     from wandb_governance.policy.verdict import Decision
 
 
@@ -60,6 +62,8 @@ class Redactors:
         self.open: dict[tuple[Any, ...], Redactor] = {}
         self.closed: dict[tuple[Any, ...], Redactor] = {}
         self.tools: dict[tuple[Any, ...], str] = {}
+        self.restore: Callable[[bool], RestoreStream] | None = None
+        """Makes what turns this call's placeholders back, for text or for JSON."""
 
     def get(self, key: tuple[Any, ...], *, is_json: bool = False) -> Redactor:
         """The redactor of the text ``key``."""
@@ -73,6 +77,8 @@ class Redactors:
         made: Redactor = kind(
             self._engine, context, mode=self._settings.mode, max_hold_chars=self._settings.max_hold_chars
         )
+        if self.restore is not None:
+            made = RestoringRedactor(made, self.restore(is_json))
         self.open[key] = made
         return made
 
@@ -91,7 +97,9 @@ class Redactors:
 
     def apart(self) -> Redactors:
         """The same policies for texts that are not counted as part of the answer."""
-        return Redactors(self._engine, self._context, self._settings)
+        made = Redactors(self._engine, self._context, self._settings)
+        made.restore = self.restore
+        return made
 
     @property
     def every(self) -> list[Redactor]:
@@ -113,10 +121,59 @@ class Redactors:
         """What has gone out, text by text."""
         return "\n".join(filter(None, (decision.text for decision in self.decisions)))
 
+    def sent(self, key: tuple[Any, ...]) -> str:
+        """What the client has of the finished text ``key``."""
+        redactor = self.closed[key]
+        return redactor.sent if isinstance(redactor, RestoringRedactor) else redactor.decision.text
+
+    def whole(self, slot: Slot) -> str:
+        """A text that comes at once, under the same policies.
+
+        Raises:
+            PolicyViolation: A policy blocks it.
+        """
+        if not slot.text:
+            return ""
+        redactor = self.apart().get(("whole",), is_json=slot.is_json)
+        return redactor.feed(slot.text) + redactor.finish()
+
     @property
     def changes(self) -> bool:
         """Whether any text may differ from what the provider sent."""
         return self._engine.redacts_on(Scope.OUTPUT)
+
+
+class RestoringRedactor:
+    """A redactor whose released text has the caller's own values back. Its decision, for records, has not."""
+
+    def __init__(self, inner: Redactor, restore: RestoreStream) -> None:
+        self._inner = inner
+        self._restore = restore
+        self._sent: list[str] = []
+        self.released_chars = 0
+
+    def feed(self, text: str) -> str:
+        """See ``Redactor``."""
+        return self._released(self._restore.feed(self._inner.feed(text)))
+
+    def finish(self) -> str:
+        """See ``Redactor``."""
+        return self._released(self._restore.feed(self._inner.finish()) + self._restore.finish())
+
+    @property
+    def decision(self) -> Decision:
+        """See ``Redactor``."""
+        return self._inner.decision
+
+    @property
+    def sent(self) -> str:
+        """What the client has."""
+        return "".join(self._sent)
+
+    def _released(self, text: str) -> str:
+        self.released_chars += len(text)
+        self._sent.append(text)
+        return text
 
 
 class ChatStream:
@@ -185,6 +242,8 @@ class ChatStream:
         held = self._delta(index, delta)
         if self.redactors.changes and choice.get("logprobs") is not None:
             choice["logprobs"] = None
+        for slot in other_texts(choice, self._streamed(choice), Scope.OUTPUT):
+            slot.write(self.redactors.whole(slot))
         if reason is not None:
             self.finish_reason = reason
             self._flushes = list(self._flush(index))
@@ -194,12 +253,24 @@ class ChatStream:
         choice["delta"] = delta
         return choice
 
+    def _streamed(self, choice: dict[str, Any]) -> list[Slot]:
+        """Texts that go on in the next chunk, and so have a redactor of their own."""
+        delta = choice.get("delta") or {}
+        slots = [Slot(delta, name, Scope.OUTPUT) for name in delta]
+        if isinstance(delta.get("audio"), dict):
+            slots.append(Slot(delta["audio"], "transcript", Scope.OUTPUT))
+        for call in [*(delta.get("tool_calls") or ()), delta]:
+            for name, key in (("function", "arguments"), ("custom", "input"), ("function_call", "arguments")):
+                if isinstance(call, dict) and isinstance(call.get(name), dict):
+                    slots.append(Slot(call[name], key, Scope.OUTPUT))
+        return slots
+
     def _delta(self, index: int, delta: dict[str, Any]) -> bool:
         """Put into ``delta`` what may go out; whether anything was held back."""
         held = False
-        for field in ("content", "refusal", "reasoning_content", "reasoning"):
-            if isinstance(delta.get(field), str) and delta[field]:
-                held |= self._text(delta, field, (index, field))
+        # A field that nobody has heard of carries text like any other.
+        for field in [name for name, value in delta.items() if isinstance(value, str) and value and name != "role"]:
+            held |= self._text(delta, field, (index, field))
         audio = delta.get("audio")
         if isinstance(audio, dict) and isinstance(audio.get("transcript"), str):
             held |= self._text(audio, "transcript", (index, "audio"))

@@ -168,6 +168,42 @@ def embeddings_response(body: dict[str, Any]) -> Iterator[Slot]:
     return iter(())
 
 
+_STRUCTURAL = frozenset(
+    """
+    $ref anyOf b64_json call_id const data detail encoding_format encrypted_content enum file_data file_id file_url
+    finish_reason format id image_url input_audio item_id key model name object pattern previous_response_id required
+    role service_tier status system_fingerprint tool_call_id tool_choice type url
+    """.split()  # noqa: SIM905 - one a line would be a page
+)
+"""Keys whose text a provider acts on and no person wrote; changing it would change what the request means."""
+_SHORTEST = 4
+_DEEPEST = 40
+
+
+def other_texts(body: dict[str, Any], known: list[Slot], scope: Scope = Scope.INPUT) -> Iterator[Slot]:
+    """Every text of a body that ``known`` does not hold: descriptions of tools, metadata, keys nobody has heard of.
+
+    Raises:
+        WireError: The body is nested too deep to look through.
+    """
+    seen = {(id(slot.holder), slot.key) for slot in known}
+    yield from _walk(body, seen, scope, 0)
+
+
+def _walk(holder: Any, seen: set[tuple[int, str | int]], scope: Scope, depth: int) -> Iterator[Slot]:
+    if depth > _DEEPEST:
+        raise WireError(400, f"the body is nested more than {_DEEPEST} deep")
+    items: Any = holder.items() if isinstance(holder, dict) else enumerate(holder)
+    for key, value in items:
+        if key in _STRUCTURAL and not isinstance(value, dict | list):
+            continue
+        if isinstance(value, str):
+            if len(value) >= _SHORTEST and (id(holder), key) not in seen:
+                yield Slot(holder, key, scope, "system")
+        elif isinstance(value, dict) or (isinstance(value, list) and key not in {"enum", "required"}):
+            yield from _walk(value, seen, scope, depth + 1)
+
+
 def drop_logprobs(body: dict[str, Any]) -> None:
     """Token log-probabilities repeat the text in pieces that no policy has seen."""
     for choice in _dicts(body.get("choices")):

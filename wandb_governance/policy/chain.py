@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wandb_governance.errors import ConfigError, PolicyDocumentError
+from wandb_governance.errors import ConfigError, GovernanceError
 from wandb_governance.policy.redaction import Markers
 from wandb_governance.policy.rules.registry import KINDS, RuleKind
 from wandb_governance.policy.verdict import Action, Mode, Scope
@@ -14,11 +14,12 @@ from wandb_governance.policy.yaml_source import YamlSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wandb_governance.policy.document import PolicyDocument, PolicySection
+    from wandb_governance.policy.document import PolicyDocument, PolicySection, Redaction
     from wandb_governance.policy.redaction import Replacer
     from wandb_governance.policy.rule import Rule
 
 _PLAIN = Markers()
+_FROM_MODEL = frozenset({Scope.OUTPUT, Scope.TOOL_ARGS})
 _STRICT = frozenset({Action.REDACT, Action.ESCALATE, Action.BLOCK})
 
 
@@ -46,19 +47,27 @@ class Link:
     sensitive: bool = False
     include_metadata: bool = False
 
+    def replacer_in(self, scope: Scope, session: str | None) -> Replacer:
+        """What replaces findings: in a session's input a pseudonym that its vault turns back, else a marker."""
+        bind = getattr(self.replacer, "in_session", None)
+        if bind is None or session is None or scope in _FROM_MODEL:
+            return self.replacer
+        bound: Replacer = bind(session)
+        return bound
+
 
 def build_chain(
     document: PolicyDocument,
     source: YamlSource | None = None,
     *,
-    replacer_for: Callable[[str, PolicySection], Replacer] | None = None,
+    replacer_for: Callable[[Redaction], Replacer] | None = None,
 ) -> tuple[Link, ...]:
     """Links of the document's chain, in order.
 
     Args:
         document: The document.
         source: Where its keys were written, for errors.
-        replacer_for: Gives the replacer of a policy whose redaction is reversible.
+        replacer_for: Gives the replacer of a redaction that is reversible; by default the installation's vault.
 
     Raises:
         PolicyDocumentError: A policy is unknown, can't be loaded, or is asked for what it can't do.
@@ -111,10 +120,18 @@ def _load(name: str, kind_name: str, kind: RuleKind, section: PolicySection, sou
         return kind.load(section.options)
     except ConfigError as error:
         raise source.error((*base, *_path(error.key)), error.message) from error
-    except (ImportError, AttributeError, OSError) as error:
+    except (ImportError, AttributeError, OSError, GovernanceError) as error:
         raise source.error(base, f"policy {kind_name!r} can't be loaded: {error}") from error
     except (TypeError, ValueError) as error:
         raise source.error(base, f"has an option that policy {kind_name!r} can't take: {error}") from error
+
+
+def _default_vault(redaction: Redaction) -> Replacer:
+    from wandb_governance.policy.budget import default_path
+    from wandb_governance.policy.vault import Vault, VaultReplacer
+
+    markers = Markers(marker_format=redaction.marker_format, custom=redaction.custom_markers)
+    return VaultReplacer.over(Vault.open(default_path().parent), redaction.ttl_s, markers)
 
 
 def _path(key: str | None) -> tuple[str | int, ...]:
@@ -129,18 +146,14 @@ def _link(
     kind: RuleKind,
     section: PolicySection,
     rule: Rule,
-    replacer_for: Callable[[str, PolicySection], Replacer] | None,
+    replacer_for: Callable[[Redaction], Replacer] | None,
 ) -> Link:
     action = section.asked_action or kind.action
     closed = kind.fail_closed and action in _STRICT
     redaction = section.redaction
     replacer: Replacer = _PLAIN
     if redaction is not None and redaction.reversible:
-        if replacer_for is None:
-            raise PolicyDocumentError(
-                "needs a vault, which this command has none of", key=f"policies.policy.{name}.redaction"
-            )
-        replacer = replacer_for(name, section)
+        replacer = (replacer_for or _default_vault)(redaction)
     elif redaction is not None:
         replacer = Markers(
             marker_format=redaction.marker_format,

@@ -199,7 +199,7 @@ class PolicyEngine:
         key = self._cache.key(part, clean, context) if self._all_pure[context.scope] else None
         known = self._verdicts.get(key) if key is not None else None
         if known is not None:
-            return conclude(text, known, links, digest=self.digest)
+            return conclude(text, known, links, digest=self.digest, context=context)
         verdicts: list[Verdict] = []
         for link in links:
             verdict = admitted.get(link.name) if link.admission else None
@@ -210,7 +210,7 @@ class PolicyEngine:
             verdicts.append(verdict)
         if key is not None and not any(verdict.failure for verdict in verdicts):
             self._verdicts.put(key, tuple(replace(verdict, latency_ns=0) for verdict in verdicts))
-        return conclude(text, verdicts, links, digest=self.digest)
+        return conclude(text, verdicts, links, digest=self.digest, context=context)
 
     def _judge(self, link: Link, text: str, context: RuleContext) -> Verdict:
         started = time.perf_counter_ns()
@@ -276,10 +276,12 @@ def make_verdict(
     )
 
 
-def conclude(text: str, verdicts: Sequence[Verdict], links: Sequence[Link], *, digest: str) -> Decision:
+def conclude(
+    text: str, verdicts: Sequence[Verdict], links: Sequence[Link], *, digest: str, context: RuleContext | None = None
+) -> Decision:
     """One decision from the verdicts of ``links``: the strictest action wins, redactions are made together."""
     found = [
-        (verdict.findings, link.replacer)
+        (verdict.findings, link.replacer_in(verdict.scope, context.session if context else None))
         for verdict, link in zip(verdicts, links, strict=True)
         if verdict.effective is Action.REDACT and verdict.findings
     ]

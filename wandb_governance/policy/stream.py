@@ -239,7 +239,7 @@ class StreamRedactor:
         for name, found in fresh.items():
             self._keep(name, found)
         redacting = [
-            (fresh[link.name], link.replacer)
+            (fresh[link.name], link.replacer_in(self._context.scope, self._context.session))
             for link in self._links
             if link.name in fresh and link.action is Action.REDACT and link.mode is Mode.ENFORCE
         ]

@@ -199,7 +199,7 @@ class JsonStreamRedactor:
                 if f.end > len(prefix) or f.start == f.end
             ]
             if inside and verdict.effective is Action.REDACT:
-                redacting.append((inside, link.replacer))
+                redacting.append((inside, link.replacer_in(self._context.scope, self._context.session)))
             kept = self._found.setdefault(verdict.policy, [])
             kept.extend(replace(f, start=start, end=start + length) for f in inside)
             if verdict.effective in _STOPS and (inside or verdict.failure) and self._mode != "observe":

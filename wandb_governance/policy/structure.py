@@ -80,7 +80,7 @@ class _Walk:
             kept = replace(verdict, findings=findings, action=action)
             inside.append(kept)
             self._merge(kept)
-        return conclude(text, inside, links, digest=self._engine.digest).text
+        return conclude(text, inside, links, digest=self._engine.digest, context=self._context).text
 
     def _merge(self, verdict: Verdict) -> None:
         known = self.merged.get(verdict.policy)
