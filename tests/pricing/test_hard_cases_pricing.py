@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 
 from wandb_governance.pricing.book import PriceBook
 from wandb_governance.pricing.sources import parse_price_table
@@ -31,8 +29,9 @@ def _price(book: PriceBook, usage: TokenUsage | None, **call: object) -> Cost:
 
 def test_14_usage_that_is_copied_onto_every_choice_is_the_usage_of_one_call() -> None:
     """LangChain puts the same usage on each of n answers; each says the call's total, so one of them is the truth."""
-    usage = UsageMetadata(input_tokens=1000, output_tokens=10, total_tokens=1010)
-    answers = [AIMessage(text, usage_metadata=usage) for text in ("a", "b")]
+    messages = pytest.importorskip("langchain_core.messages")
+    usage = {"input_tokens": 1000, "output_tokens": 10, "total_tokens": 1010}
+    answers = [messages.AIMessage(text, usage_metadata=usage) for text in ("a", "b")]
     counts = {normalize_usage(dict(answer.usage_metadata or {})) for answer in answers}
     assert counts == {TokenUsage(input_tokens=1000, output_tokens=10)}
 
@@ -54,18 +53,17 @@ def test_15_a_cache_hit_without_token_counts_does_not_crash(book: PriceBook) -> 
 
 def test_15_total_cost_beside_token_counts_does_not_disturb_them() -> None:
     """A cache hit that does carry usage."""
-    message = AIMessage("x", usage_metadata=UsageMetadata(input_tokens=3, output_tokens=4, total_tokens=7))
-    raw = {**(message.usage_metadata or {}), "total_cost": 0}
+    raw = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7, "total_cost": 0}
     assert normalize_usage(raw) == TokenUsage(input_tokens=3, output_tokens=4)
 
 
 def test_16_an_estimated_usage_gives_an_estimated_cost(book: PriceBook) -> None:
     """A stream without usage is counted here, and the cost says that it is no invoice."""
     tokens_in, source = count_tokens("Tokenizers cut text into tokens.", model="gpt-4o")
+    assert (tokens_in, source) in {(7, UsageSource.TOKENIZER), (8, UsageSource.HEURISTIC)}
     usage = TokenUsage(input_tokens=tokens_in, output_tokens=0, source=source)
     cost = _price(book, usage)
-    assert (cost.usd, cost.estimated) == (Decimal("0.0000175"), True)
-    assert source is UsageSource.TOKENIZER
+    assert (cost.usd, cost.estimated) == (tokens_in * Decimal("0.0000025"), True)
     with pytest.raises(ValueError, match="can't add"):
         usage + TokenUsage(input_tokens=1, output_tokens=1)
 
@@ -95,10 +93,10 @@ def test_17_langchain_and_the_provider_tell_the_same_cost(book: PriceBook) -> No
         "output_tokens": 50,
     }
     lifetimes = {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 300}
-    details = InputTokenDetails(cache_read=1000, cache_creation=0, **lifetimes)  # type: ignore[typeddict-item]
-    told = UsageMetadata(input_tokens=1510, output_tokens=50, total_tokens=1560, input_token_details=details)
+    details = {"cache_read": 1000, "cache_creation": 0, **lifetimes}
+    told = {"input_tokens": 1510, "output_tokens": 50, "total_tokens": 1560, "input_token_details": details}
     call = {"provider": "anthropic", "request_model": "claude-haiku-4-5"}
-    costs = [_price(book, normalize_usage(usage), **call).usd for usage in (raw, dict(told))]
+    costs = [_price(book, normalize_usage(usage), **call).usd for usage in (raw, told)]
     # 10x1 + 1000x0.10 + 200x1.25 + 300x2 + 50x5 millionths
     assert costs == [Decimal("0.00121")] * 2
 

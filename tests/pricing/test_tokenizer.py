@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,6 +12,11 @@ import pytest
 
 from wandb_governance.pricing.tokenizer import count_tokens
 from wandb_governance.tracing.usage import UsageSource
+
+needs_files = pytest.mark.skipif(
+    not (importlib.util.find_spec("tiktoken") and importlib.util.find_spec("llama_index")),
+    reason="needs tiktoken, and llama-index-core for the files it carries",
+)
 
 OFFLINE = """
 import sys
@@ -34,6 +40,7 @@ def _run(code: str, **environ: str) -> str:
     return done.stdout.strip()
 
 
+@needs_files
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-mini-2024-07-18", "ft:gpt-4o:acme::x", "openai/gpt-4o", "gpt-5"])
 def test_known_models_are_counted_with_their_tokenizer(model: str) -> None:
     """o200k_base cuts this sentence into seven tokens."""
@@ -48,6 +55,7 @@ def test_other_models_are_estimated_and_say_so(model: str | None) -> None:
     assert count_tokens("", model=model) == (0, UsageSource.HEURISTIC)
 
 
+@needs_files
 def test_special_tokens_and_lone_surrogates_are_plain_text() -> None:
     """Text that a user wrote is never an instruction to the tokenizer, and never an error."""
     count, source = count_tokens("<|endoftext|> \ud800", model="gpt-4o")
@@ -55,12 +63,14 @@ def test_special_tokens_and_lone_surrogates_are_plain_text() -> None:
     assert source is UsageSource.TOKENIZER
 
 
+@needs_files
 def test_a_very_long_word_does_not_take_forever() -> None:
     """A megabyte without a space is counted in pieces."""
     count, _ = count_tokens("a" * 1_000_000, model="gpt-4o")
     assert 100_000 < count < 150_000
 
 
+@needs_files
 def test_the_network_and_the_big_packages_are_left_alone() -> None:
     """With sockets refused, the count comes from a file; nothing but tiktoken is imported for it."""
     code = """
@@ -110,6 +120,7 @@ print(os.environ.get("TIKTOKEN_CACHE_DIR") == before)
     assert _run(code, **({"TIKTOKEN_CACHE_DIR": before} if before else {})) == "True"
 
 
+@needs_files
 def test_many_threads_agree() -> None:
     """The first count of several threads at once loads the encoding without a race."""
     found: list[tuple[int, UsageSource]] = []

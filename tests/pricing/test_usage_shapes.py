@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types import CompletionUsage
-from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
 
 from wandb_governance.pricing.usage_shapes import normalize_usage
 from wandb_governance.tracing.usage import COUNT_FIELDS, TokenUsage, UsageSource
@@ -279,12 +277,13 @@ def test_gemini_behind_openai_compatibility_shows_thoughts_only_in_the_total() -
 
 def test_an_sdk_object_inside_a_payload_is_read() -> None:
     """LlamaIndex hands on the SDK's own object."""
-    usage = CompletionUsage(
+    types = pytest.importorskip("openai.types.completion_usage")
+    usage = types.CompletionUsage(
         prompt_tokens=10,
         completion_tokens=5,
         total_tokens=15,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=4),
-        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=2),
+        prompt_tokens_details=types.PromptTokensDetails(cached_tokens=4),
+        completion_tokens_details=types.CompletionTokensDetails(reasoning_tokens=2),
     )
     assert normalize_usage({"raw": {"usage": usage}}) == TokenUsage(
         input_tokens=10, output_tokens=5, cache_read_tokens=4, reasoning_tokens=2
