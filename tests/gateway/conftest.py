@@ -109,8 +109,9 @@ def provider() -> Iterator[Any]:
 def gateway_of(tmp_path: Path, provider: Any) -> Iterator[Callable[..., Gateway]]:
     started: list[Gateway] = []
 
-    def make(document: str = DOCUMENT, **more: Any) -> Gateway:
-        started.append(start(tmp_path / f"g{len(started)}", document.format(url=provider.url, **more)))
+    def make(document: str = DOCUMENT, *, governance: Any = None, **more: Any) -> Gateway:
+        text = document.format(url=provider.url, **more)
+        started.append(start(tmp_path / f"g{len(started)}", text, governance))
         return started[-1]
 
     yield make

@@ -244,5 +244,5 @@ def _close(audit: AuditLog, governance: Governance | None) -> None:
     note = audit.checkpoint()
     if governance is not None:
         anchor(governance, note)
-        governance.close()
+        governance.flush()
     audit.close()
