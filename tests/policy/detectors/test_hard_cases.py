@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from wandb_governance.policy.rules.pii import PiiRule
 from wandb_governance.policy.rules.pii.entities import ALIASES
+
+if TYPE_CHECKING:
+    from wandb_governance.policy.rules.pii import PiiRule
 
 _LINES = (Path(__file__).parent / "data" / "hard_cases.jsonl").read_text(encoding="utf-8").splitlines()
 CASES = {row["note"]: row for row in map(json.loads, _LINES)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ SPANS = st.lists(
 def test_what_is_left_never_overlaps_and_covers_everything_that_was_found(candidates: list[Candidate]) -> None:
     """Ordered, disjoint, and the union of characters is unchanged."""
     settled = settle(candidates)
-    assert all(one.end <= other.start for one, other in zip(settled, settled[1:], strict=False))
+    assert all(one.end <= other.start for one, other in itertools.pairwise(settled))
     covered = {i for c in settled for i in range(c.start, c.end)}
     assert covered == {i for c in candidates for i in range(c.start, c.end)}
 

@@ -21,20 +21,53 @@ if TYPE_CHECKING:
     from wandb_governance.policy.rule import Rule
 
 FRAGMENTS = st.sampled_from(
-    ["maria", "@", "example", ".com", " ", "4111", "1111", "-", "GB29", "NWBK", "60161331926819", "+49", "030", "901820",
-     "é", "日本", "\u200b", "536-22-8145", "10.0.0.1", "sk-", "AKIA", "password=", "Tr0ub4dor&3", "\n", "::1", "born ",
-     "12/05/1980", "passport ", "X1234567", "https://", "a" * 20, "\U0001f600"]
-)  # fmt: skip
+    [
+        "maria",
+        "@",
+        "example",
+        ".com",
+        " ",
+        "4111",
+        "1111",
+        "-",
+        "GB29",
+        "NWBK",
+        "60161331926819",
+        "+49",
+        "030",
+        "901820",
+        "é",
+        "日本",
+        "\u200b",
+        "536-22-8145",
+        "10.0.0.1",
+        "sk-",
+        "AKIA",
+        "password=",
+        "Tr0ub4dor&3",
+        "\n",
+        "::1",
+        "born ",
+        "12/05/1980",
+        "passport ",
+        "X1234567",
+        "https://",
+        "a" * 20,
+        "\U0001f600",
+    ]
+)
 SHIPPED = pii_catalogue() + secrets_catalogue()
+ALONE = [re2.compile(pattern.regex.encode()) for pattern in SHIPPED]
+SET = PatternSet(SHIPPED)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(FRAGMENTS, max_size=12).map("".join))
 def test_the_gate_names_every_pattern_that_matches(text: str) -> None:
     """The set answers the same as each pattern alone, so nothing is lost at the gate."""
     data = text.encode()
-    occurring = set(PatternSet(SHIPPED).occurring(data))
-    alone = {i for i, pattern in enumerate(SHIPPED) if re2.search(pattern.regex.encode(), data)}
+    occurring = set(SET.occurring(data))
+    alone = {index for index, compiled in enumerate(ALONE) if compiled.search(data)}
     assert occurring == alone
 
 

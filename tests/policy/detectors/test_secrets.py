@@ -64,9 +64,13 @@ def test_a_token_is_found_whole(entity: str, frame: str) -> None:
         ('{"client_secret": "a8f5f167f44f4964e6c998dee827110c"}', "a8f5f167f44f4964e6c998dee827110c", "SECRET"),
         ("Authorization: Bearer abcDEF123456ghiJKL7890", "abcDEF123456ghiJKL7890", "AUTHORIZATION"),
         ("WANDB_API_KEY=" + "0123456789abcdef" * 2 + "01234567", "0123456789abcdef" * 2 + "01234567", "WANDB_API_KEY"),
-        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzQWErty12", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzQWErty12", "AWS_SECRET_ACCESS_KEY"),
+        (
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzQWErty12",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzQWErty12",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_told_by_its_name(text: str, value: str, entity: str) -> None:
     """The name tells, the value is what is found."""
     assert [(f.entity, text[f.start : f.end]) for f in RULE.find(text)] == [(entity, value)]
@@ -87,8 +91,9 @@ def test_a_private_key_is_found_to_its_end_or_as_far_as_it_goes(armour: str) -> 
     [
         "max_tokens: 1024, token_count = 123456789, token = tokenizer.encode(text)",
         'api_key = os.environ["OPENAI_API_KEY"], password=<your-password>, secret: ${SECRET}',
-        "sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx and AKIAIOSFODNN7EXAMPLE and ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
-        "git commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b, sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx and AKIAIOSFODNN7EXAMPLE and ghp_" + "x" * 36,
+        "git commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "The secret is: patience. Password is required. The token is invalid.",
         "postgres://user:password@localhost/db and https://example.com:8080/path@x",
         "uuid 6fba579b-3182-4e0a-84fd-2ec50d44edc5",

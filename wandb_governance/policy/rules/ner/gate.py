@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from wandb_governance.policy.rules.ner.lexicon import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wandb_governance.policy.rules.pii.variants import Mapped
 
-_PLAIN_WORDS = Path(__file__).parents[2] / "data" / "ner" / "plain_words.txt"
 _PASSAGE = 280
 """Longest passage in code points, so that the model sees a whole sentence and its neighbours, rarely more."""
 _MASK = "#"
@@ -48,16 +47,6 @@ class _Run(NamedTuple):
     shown: str
 
 
-@lru_cache(maxsize=1)
-def _plain_words() -> frozenset[str]:
-    return frozenset(_PLAIN_WORDS.read_text(encoding="utf-8").split())
-
-
-def is_plain(word: str) -> bool:
-    """Whether a word is one of those that start no name in lower case."""
-    return word.lower() in _plain_words()
-
-
 def passages(text: Mapped, taken: Sequence[tuple[int, int]]) -> list[Passage]:
     """The passages of a reading that may hold a name.
 
@@ -65,7 +54,7 @@ def passages(text: Mapped, taken: Sequence[tuple[int, int]]) -> list[Passage]:
         text: A reading of the source.
         taken: Source spans that patterns hold already.
     """
-    plain = _plain_words()
+    plain = plain_words()
     masked = _masked(text, taken)
     chosen: list[Passage] = []
     group: list[tuple[int, int]] = []

@@ -6,23 +6,27 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from wandb_governance.errors import DetectorError, MissingExtraError
-from wandb_governance.policy.rules.ner.gate import Passage, is_plain, passages
+from wandb_governance.policy.rules.ner.gate import Passage, passages
+from wandb_governance.policy.rules.ner.lexicon import DATA, is_given_name, is_never_a_person, plain_words
 from wandb_governance.policy.rules.ner.model import LABELS, NameModel, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from wandb_governance.policy.rules.pii.variants import Mapped
 
-DATA = Path(__file__).parents[2] / "data" / "ner"
 WEIGHTS = DATA / "names.int8.onnx"
 _LOGIC_VERSION = "1"
 _ENTITIES = {"PER": "PERSON", "LOC": "LOCATION"}
-_THRESHOLD = {"PER": 0.45, "LOC": 0.5}
+_THRESHOLD = {"PER": 0.5, "LOC": 0.5}
+_CAPITALISED, _COMMON_NAME, _BESIDE_A_NAME = 0.4, 0.2, 0.15
+"""Lower bars for a person: a capitalised word, one that is a common given name too, one that stands beside a name."""
 # What may stand between two words of one name, and between surname and given name in an index or a mailbox.
 _JOINS = re.compile(r"[ \u00a0]|[-'’.·]|\. ?| ?- ?")
 _JOINS_PLACE = re.compile(r"[ \u00a0\n]{1,3}|[-'’./]|\. |, ?|,? ?\n ?")
@@ -97,9 +101,9 @@ def _names(passage: Passage, prediction: Prediction) -> Iterator[Name]:
         start, end = _trimmed(passage.text, _with_surname(passage.text, group), group[-1].end)
         if end - start < 2 and passage.text[start:end].isascii():
             continue
-        if end > start:
+        if end > start and not is_never_a_person(passage.text[start:end]):
             score = sum(word.score for word in group) / len(group)
-            yield Name(passage.source(start), passage.source_end(end), _ENTITIES[group[0].label], min(1.0, score))
+            yield Name(passage.source(start), passage.source_end(end), _ENTITIES[group[0].label], _calibrated(score))
 
 
 def _with_surname(text: str, group: Sequence[_Word]) -> int:
@@ -108,9 +112,14 @@ def _with_surname(text: str, group: Sequence[_Word]) -> int:
     if group[0].label != "PER" or not _FIELD_ENDS.match(text, end):
         return start
     before = _SURNAME_BEFORE.search(text, max(0, start - 40), start)
-    if before is None or before.group(1).lower() in _SALUTATIONS or is_plain(before.group(1)):
+    if before is None or before.group(1).lower() in _SALUTATIONS or before.group(1).lower() in plain_words():
         return start
     return before.start(1)
+
+
+def _calibrated(score: float) -> float:
+    """The lowest bar is 0.5 for the rule, so that its threshold means the same for every entity."""
+    return min(1.0, 0.5 + score / 2)
 
 
 def _turned(text: str, groups: Sequence[list[_Word]]) -> Iterator[list[_Word]]:
@@ -122,6 +131,7 @@ def _turned(text: str, groups: Sequence[list[_Word]]) -> Iterator[list[_Word]]:
             other is not None
             and one[0].label == other[0].label == "PER"
             and text[one[-1].end : other[0].start] == _COMMA
+            and not any(" " in text[group[0].start : group[-1].end] for group in (one, other))
             and _FIELD_OPENS.search(text, max(0, one[0].start - 12), one[0].start)
             and _FIELD_ENDS.match(text, other[-1].end)
         ):
@@ -133,12 +143,44 @@ def _turned(text: str, groups: Sequence[list[_Word]]) -> Iterator[list[_Word]]:
 
 
 def _words(text: str, prediction: Prediction) -> Iterator[_Word]:
-    for (start, end), probabilities in zip(prediction.words, prediction.probabilities, strict=True):
-        scores = {"PER": float(probabilities[1] + probabilities[2]), "LOC": float(probabilities[3] + probabilities[4])}
-        label = max(scores, key=lambda key: scores[key])
-        if scores[label] >= _THRESHOLD[label] and any(map(str.isalnum, text[start:end])):
-            begins = bool(probabilities[LABELS.index(f"B-{label}")] >= probabilities[LABELS.index(f"I-{label}")])
-            yield _Word(start, end, label, begins, scores[label])
+    """Words that reach their bar, and capitalised neighbours of theirs that nearly do."""
+    scored = [_scored(text, span, row) for span, row in zip(prediction.words, prediction.probabilities, strict=True)]
+    certain = [word is not None and word.score >= _bar(text, word) for word in scored]
+    for index, word in enumerate(scored):
+        if word is None:
+            continue
+        if certain[index] or (
+            word.label == "PER" and word.score >= _BESIDE_A_NAME and _beside(text, scored, certain, index)
+        ):
+            yield word
+
+
+def _scored(text: str, span: tuple[int, int], probabilities: NDArray[np.float32]) -> _Word | None:
+    start, end = span
+    if not any(map(str.isalnum, text[start:end])):
+        return None
+    person, place = float(probabilities[1] + probabilities[2]), float(probabilities[3] + probabilities[4])
+    label = "PER" if person >= place else "LOC"
+    begins = bool(probabilities[LABELS.index(f"B-{label}")] >= probabilities[LABELS.index(f"I-{label}")])
+    return _Word(start, end, label, begins, max(person, place))
+
+
+def _bar(text: str, word: _Word) -> float:
+    shown = text[word.start : word.end]
+    if word.label != "PER" or not shown[:1].isupper():
+        return _THRESHOLD[word.label]
+    return _COMMON_NAME if is_given_name(shown) else _CAPITALISED
+
+
+def _beside(text: str, scored: Sequence[_Word | None], certain: Sequence[bool], index: int) -> bool:
+    word = scored[index]
+    if word is None or not text[word.start : word.start + 1].isupper():
+        return False
+    before, after = scored[index - 1] if index else None, scored[index + 1] if index + 1 < len(scored) else None
+    return bool(
+        (before and certain[index - 1] and before.label == "PER" and text[before.end : word.start] == " ")
+        or (after and certain[index + 1] and after.label == "PER" and text[word.end : after.start] == " ")
+    )
 
 
 def _grouped(text: str, words: Iterator[_Word]) -> Iterator[list[_Word]]:
