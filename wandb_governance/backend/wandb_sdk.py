@@ -160,6 +160,8 @@ class WandbRun:
         table = _table(columns, log_mode="IMMUTABLE")
         table.data.extend(list(row) for row in rows)
         self._try("log", lambda: self.run.log({key: table}))
+        # The SDK has written the rows to a file, but keeps its last hundred artifacts in memory, and they their tables.
+        table.data = []
 
     def live_table(self, key: str, columns: Sequence[TableColumn]) -> LiveTable:
         """A table that grows while the run goes on."""
