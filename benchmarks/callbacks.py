@@ -45,6 +45,9 @@ class Sample:
 
     base_us: list[float]
     with_us: list[float]
+    base_caller_us: list[float]
+    """Processor time of the calling thread alone, which other processes hardly disturb."""
+    with_caller_us: list[float]
     base_cpu_us: list[float]
     with_cpu_us: list[float]
     flush_s: float
@@ -57,6 +60,11 @@ class Sample:
     def ratio(self) -> float:
         """Caller's time with the handler over without."""
         return statistics.median(self.with_us) / statistics.median(self.base_us)
+
+    @property
+    def caller_cpu_ratio(self) -> float:
+        """The calling thread's processor time with the handler over without."""
+        return statistics.median(self.with_caller_us) / statistics.median(self.base_caller_us)
 
     @property
     def cpu_ratio(self) -> float:
@@ -136,20 +144,21 @@ def _work(args: argparse.Namespace) -> None:
     logging.disable(logging.ERROR)
     prepare = callback_peers.CONFIGS[args.framework][args.worker]
     timed = _langchain(args) if args.framework == "langchain" else _llama_index()
-    base_us, base_cpu_us = _time(timed(None), args)
+    base_us, base_caller_us, base_cpu_us = _time(timed(None), args)
     attached, flush = prepare(args.port)
     call = timed(attached)
     gc.collect()
     before = _resident_mb()
-    with_us, with_cpu_us = _time(call, args)
+    with_us, with_caller_us, with_cpu_us = _time(call, args)
     started, cpu_started = time.perf_counter(), time.process_time()
     flush()
     flush_s, flush_cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
     gc.collect()
     calls = args.calls * args.repetitions + _WARM_UP_CALLS
     sample = Sample(
-        base_us=base_us, with_us=with_us, base_cpu_us=base_cpu_us, with_cpu_us=with_cpu_us, flush_s=flush_s,
-        flush_cpu_us=flush_cpu_s / calls * 1e6, rss_growth_mb=_resident_mb() - before, calls=calls,
+        base_us=base_us, with_us=with_us, base_caller_us=base_caller_us, with_caller_us=with_caller_us,
+        base_cpu_us=base_cpu_us, with_cpu_us=with_cpu_us, flush_s=flush_s, flush_cpu_us=flush_cpu_s / calls * 1e6,
+        rss_growth_mb=_resident_mb() - before, calls=calls,
     )  # fmt: skip
     print("SAMPLE " + json.dumps(asdict(sample)), flush=True)
     os._exit(0)  # Some peers never end their threads.
@@ -196,19 +205,20 @@ def _llama_index() -> Callable[[Any], Callable[[], object]]:
     return with_manager
 
 
-def _time(call: Callable[[], object], args: argparse.Namespace) -> tuple[list[float], list[float]]:
-    """Microseconds a call, of the clock and of all threads' processor time; one figure a repetition."""
+def _time(call: Callable[[], object], args: argparse.Namespace) -> tuple[list[float], list[float], list[float]]:
+    """Microseconds a call by the clock, of this thread's and of all threads' processor time; a figure a repetition."""
     for _ in range(_WARM_UP_CALLS):
         call()
-    wall, cpu = [], []
+    wall, caller, cpu = [], [], []
     for _ in range(args.repetitions):
         gc.collect()
-        started, cpu_started = time.perf_counter(), time.process_time()
+        started, own_started, cpu_started = time.perf_counter(), time.thread_time(), time.process_time()
         for _ in range(args.calls):
             call()
+        caller.append((time.thread_time() - own_started) / args.calls * 1e6)
         cpu.append((time.process_time() - cpu_started) / args.calls * 1e6)
         wall.append((time.perf_counter() - started) / args.calls * 1e6)
-    return wall, cpu
+    return wall, caller, cpu
 
 
 def _resident_mb() -> float:
@@ -221,6 +231,7 @@ def _summary(samples: list[Sample]) -> dict[str, float]:
         "ratio": round(statistics.median(ratios), 3),
         "ratio_min": round(min(ratios), 3),
         "ratio_max": round(max(ratios), 3),
+        "caller_cpu_ratio": round(statistics.median(sample.caller_cpu_ratio for sample in samples), 3),
         "cpu_ratio": round(statistics.median(sample.cpu_ratio for sample in samples), 3),
         "base_us": round(statistics.median(statistics.median(sample.base_us) for sample in samples), 1),
         "overhead_us": round(
@@ -240,10 +251,12 @@ def _summary(samples: list[Sample]) -> dict[str, float]:
 def _print(args: argparse.Namespace, report: dict[str, dict[str, float]], missing: dict[str, str]) -> None:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{args.framework}, {args.mode}, {args.payload} payload; load average {load} on {os.cpu_count()} cores")
-    print(f"{'config':18}{'ratio':>8}{'min':>8}{'max':>8}{'cpu':>8}{'base us':>10}{'over us':>10}{'MB/1000':>10}")
+    head = "".join(f"{name:>8}" for name in ("ratio", "min", "max", "caller", "cpu"))
+    print(f"{'config':18}{head}{'base us':>10}{'over us':>10}{'MB/1000':>10}")
     for name, row in report.items():
         print(
-            f"{name:18}{row['ratio']:8.2f}{row['ratio_min']:8.2f}{row['ratio_max']:8.2f}{row['cpu_ratio']:8.2f}"
+            f"{name:18}{row['ratio']:8.2f}{row['ratio_min']:8.2f}{row['ratio_max']:8.2f}"
+            f"{row['caller_cpu_ratio']:8.2f}{row['cpu_ratio']:8.2f}"
             f"{row['base_us']:10.0f}{row['overhead_us']:10.0f}{row['rss_mb_per_1000_calls']:10.2f}"
         )
     for name, why in missing.items():
