@@ -98,12 +98,13 @@ def test_the_sdks_local_controller_drives_a_sweep(sdk: SdkScript) -> None:
     """A controller in a process of its own schedules points, an agent runs them, and both end by themselves."""
     out = sdk(
         """
-        import json, subprocess, sys, wandb
+        import json, os, subprocess, sys, wandb
         config = {"method": "grid", "controller": {"type": "local"}, "metric": {"name": "loss", "goal": "minimize"},
                   "parameters": {"a": {"values": [1, 2]}}}
+        own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         sweep_id = wandb.sweep(config, project="controlled")
         drive = f"import wandb; wandb.controller({sweep_id!r}, project='controlled').run(print_status=False)"
-        controller = subprocess.Popen([sys.executable, "-c", drive])
+        controller = subprocess.Popen([sys.executable, "-c", drive], env=own)
         def train():
             with wandb.init() as run:
                 run.log({"loss": run.config.a})
