@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _RESAMPLES = 9_999
 _EXACT_UP_TO = 13
 _BLOCK = 1_000
+_BETS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,31 @@ def non_inferiority(differences: Sequence[float], *, margin: float, seed: int = 
         high=high,
         p_value=_sign_flip(shifted, rng),
     )
+
+
+def bounded_non_inferiority(differences: Sequence[float], *, margin: float, seed: int = 0) -> PairedResult:
+    """The same question for scores in [0, 1], answered without any assumption on their distribution.
+
+    Bets that the mean of ``difference + margin`` is above zero multiply a capital of 1; under the opposite the
+    capital's expectation stays at most 1, so one over the capital is a valid p for every n. A sign-flip test is not:
+    where a loss is rare, a small sample shows none by luck.
+
+    Args:
+        differences: Candidate minus incumbent per example, in [-1, 1], larger is better, shape (n,), n >= 1.
+        margin: Largest loss that is accepted, in (0, 1).
+        seed: Of the bootstrap interval.
+
+    Source:
+        Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, 2024; the capital is averaged
+        over a grid of fixed bets, so that the order of examples does not matter.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    bets = np.linspace(0, 1 / (1 - margin), _BETS + 2)[1:-1]
+    with np.errstate(over="ignore"):
+        capital = float(np.exp(np.log1p(np.outer(bets, values + margin)).sum(axis=1)).mean())
+    low, high = _bootstrap(values, np.random.default_rng(seed))
+    p_value = min(1.0, 1.0 / capital) if capital > 0 else 1.0
+    return PairedResult(n=len(values), mean_difference=float(values.mean()), low=low, high=high, p_value=p_value)
 
 
 def mcnemar(candidate: Sequence[bool], incumbent: Sequence[bool]) -> float:

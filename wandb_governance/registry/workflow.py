@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from wandb_governance.errors import BackendError, GateError, PromotionError
+from wandb_governance.errors import BackendError, GateError, GovernanceFileError, PromotionError
 from wandb_governance.registry import dsse
 from wandb_governance.registry.attest import test_result
 from wandb_governance.registry.ballot import Ballot
@@ -104,7 +104,8 @@ class Promoter:
         """Run the gates; writes nothing.
 
         Raises:
-            PromotionError: The thing, stage or version does not exist, or the version is not a candidate for the stage.
+            GovernanceFileError: The thing or the stage is not in ``governance.yaml``.
+            PromotionError: The thing may not reach the stage.
         """
         self._known(thing, stage)
         rule = self.document.rule_digest(thing, stage)
@@ -333,9 +334,11 @@ class Promoter:
 
     def _known(self, thing: str, stage: str) -> None:
         if thing not in self.document.governed:
-            raise PromotionError(f"{thing!r} is not governed; known are {', '.join(self.document.governed)}")
+            known = ", ".join(self.document.governed)
+            raise GovernanceFileError(f"{thing!r} is not governed; known are {known}", key="governed")
         if stage not in self.document.stages:
-            raise PromotionError(f"{stage!r} is no stage; known are {', '.join(self.document.stages)}")
+            known = ", ".join(self.document.stages)
+            raise GovernanceFileError(f"{stage!r} is no stage; known are {known}", key="stages")
         allowed = self.document.governed[thing].stages
         if allowed and stage not in allowed:
             raise PromotionError(f"{thing!r} may reach {', '.join(allowed)}, not {stage!r}")

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from wandb_governance.errors import GateError
 from wandb_governance.registry.gate import Evidence, GateResult, column
 from wandb_governance.registry.gates.base import GateSpec
-from wandb_governance.registry.statistics import mcnemar, non_inferiority
+from wandb_governance.registry.statistics import bounded_non_inferiority, mcnemar, non_inferiority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +58,9 @@ class NoRegressionGate(GateSpec):
 
     ``non_inferior`` must show that the loss is below ``margin`` (too few examples do not show it).
     ``not_significantly_worse`` only asks that no significant loss was seen; with ``test: mcnemar`` for right or wrong.
+
+    ``test: auto`` takes ``betting`` for ``non_inferior`` with scores in [0, 1], valid at any number of examples, and
+    ``sign_flip`` for the rest.
     """
 
     kind: ClassVar[str] = "no_regression"
@@ -65,7 +68,7 @@ class NoRegressionGate(GateSpec):
     rule: Literal["non_inferior", "not_significantly_worse"] = "non_inferior"
     margin: float = Field(default=0.02, ge=0, allow_inf_nan=False)
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    test: Literal["sign_flip", "mcnemar"] = "sign_flip"
+    test: Literal["auto", "betting", "sign_flip", "mcnemar"] = "auto"
     higher_is_better: bool = True
     min_examples: int = Field(default=_MIN_EXAMPLES, ge=1)
 
@@ -73,6 +76,8 @@ class NoRegressionGate(GateSpec):
     def _makes_sense(self) -> NoRegressionGate:
         if self.rule == "non_inferior" and self.margin == 0:
             raise ValueError("margin must be above 0 for non_inferior: equal versions could never pass")
+        if self.test == "betting" and (self.rule != "non_inferior" or self.margin >= 1):
+            raise ValueError("test betting needs rule non_inferior and a margin below 1")
         if self.test == "mcnemar" and self.rule != "not_significantly_worse":
             raise ValueError("test mcnemar needs rule not_significantly_worse")
         return self
@@ -97,7 +102,7 @@ class NoRegressionGate(GateSpec):
         _enough(len(ordered), self.min_examples)
         sign = 1.0 if self.higher_is_better else -1.0
         new, old = [sign * candidate[key] for key in ordered], [sign * incumbent[key] for key in ordered]
-        return self._mcnemar(new, old) if self.test == "mcnemar" else self._sign_flip(new, old)
+        return self._mcnemar(new, old) if self.test == "mcnemar" else self._paired(new, old)
 
     def _same_examples(self, evidence: Evidence, candidate: dict[str, float], incumbent: dict[str, float]) -> None:
         assert evidence.evaluation is not None
@@ -112,11 +117,20 @@ class NoRegressionGate(GateSpec):
             odd = len(candidate.keys() ^ incumbent.keys())
             raise GateError(f"{odd} examples were answered by one version only; a paired test needs the same examples")
 
-    def _sign_flip(self, new: list[float], old: list[float]) -> GateResult:
+    def _betting(self, new: list[float], old: list[float]) -> bool:
+        sign = 1.0 if self.higher_is_better else -1.0
+        bounded = all(0 <= sign * value <= 1 for value in (*new, *old))
+        if self.test == "betting" and not bounded:
+            raise GateError(f"test betting needs scores in [0, 1]; {self.metric!r} has others")
+        fits = bounded and self.rule == "non_inferior" and self.margin < 1
+        return self.test == "betting" or (self.test == "auto" and fits)
+
+    def _paired(self, new: list[float], old: list[float]) -> GateResult:
         differences = [a - b for a, b in zip(new, old, strict=True)]
         shows = self.rule == "non_inferior"
         tested = differences if shows else [-value for value in differences]
-        result = non_inferiority(tested, margin=self.margin if shows else 0.0)
+        test = bounded_non_inferiority if self._betting(new, old) else non_inferiority
+        result = test(tested, margin=self.margin if shows else 0.0)
         mean = math.fsum(differences) / len(differences)
         significant = result.p_value < self.alpha
         good = significant if shows else not significant
