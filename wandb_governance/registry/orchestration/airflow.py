@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowFailException
-from airflow.sdk import BaseSensorOperator
+from airflow.exceptions import AirflowFailException  # type: ignore[import-not-found, import-untyped, unused-ignore]
+from airflow.sdk import BaseSensorOperator  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 from wandb_governance.registry.promotion import OPEN
 from wandb_governance.registry.report import promotion_json

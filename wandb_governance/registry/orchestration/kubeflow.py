@@ -1,6 +1,6 @@
 """A Kubeflow Pipelines component that promotes a version."""
 
-from kfp import dsl
+from kfp import dsl  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 
 # KFP ships the source of this function alone, so its imports stand inside.
