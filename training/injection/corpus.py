@@ -6,7 +6,6 @@ Every example names its set, so that a whole set can be left out of training and
 from __future__ import annotations
 
 import ast
-import codecs
 import csv
 import json
 import re
@@ -287,8 +286,3 @@ def restyle(text: str, rng: random.Random) -> str:
     if rng.random() < 0.05:
         text = text.replace("'", "").replace(",", "")
     return text
-
-
-def rot13(text: str) -> str:
-    """Text with each Latin letter moved by thirteen."""
-    return codecs.encode(text, "rot13")

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from wandb_governance.policy.normalize import decoded_views, disguised_views, fold_confusables, normalize
 from wandb_governance.policy.rules.injection.features import BITS, hash_text
 from wandb_governance.policy.rules.injection.lexicon import load_lexicon
+from wandb_governance.policy.rules.injection.patterns import shapes
 from wandb_governance.policy.rules.injection.signals import context_signals, shape_hits, shape_signals, style_signals
 from wandb_governance.policy.rules.injection.windows import windows
 
@@ -83,7 +84,7 @@ def _example_rows(example: Example, number: int, rng: random.Random) -> Iterator
     text = view.text
     views = (*decoded_views(text), *disguised_views(text))
     context = context_signals(view.marks, [found.encoding for found in views])
-    hashed, hits = hash_text(text, load_lexicon()), shape_hits(text)
+    hashed, hits = hash_text(text, load_lexicon()), shape_hits(text, shapes())
 
     def row(start: int, end: int, label: int, weight: float) -> _Row:
         whole = (start, end) == (0, len(text))

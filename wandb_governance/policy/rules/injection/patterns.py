@@ -30,10 +30,20 @@ class Shape:
 @lru_cache(maxsize=1)
 def shapes() -> tuple[Shape, ...]:
     """The shapes of ``data/injection/shapes.toml``, in the order of their feature columns."""
+    return _read("shape")
+
+
+@lru_cache(maxsize=1)
+def signatures() -> tuple[Shape, ...]:
+    """Phrases that hardly ever stand in ordinary text unless they are spoken about; they are no features."""
+    return _read("signature")
+
+
+def _read(table: str) -> tuple[Shape, ...]:
     source = files("wandb_governance.policy") / "data" / "injection" / "shapes.toml"
     document = tomllib.loads(source.read_text(encoding="utf-8"))
     found = []
-    for entry in document["shape"]:
+    for entry in document[table]:
         pattern = entry["pattern"]
         for name, fragment in document["fragments"].items():
             pattern = pattern.replace(f"<{name}>", fragment)
@@ -41,9 +51,9 @@ def shapes() -> tuple[Shape, ...]:
     return tuple(found)
 
 
-def find_shapes(lowered: str) -> Iterator[tuple[int, int, int]]:
-    """Column, start and end of each shape that occurs in a lower-cased text; at most 32 of each."""
-    for column, shape in enumerate(shapes()):
+def find_shapes(lowered: str, known: tuple[Shape, ...]) -> Iterator[tuple[int, int, int]]:
+    """Column, start and end of each of the known shapes in a lower-cased text; at most 32 of each."""
+    for column, shape in enumerate(known):
         for count, match in enumerate(shape.pattern.finditer(lowered)):
             if count >= _MOST_HITS:
                 break

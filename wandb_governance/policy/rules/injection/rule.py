@@ -181,9 +181,9 @@ def _section(options: Mapping[str, Any], key: str, known: set[str]) -> Mapping[s
 
 
 def _explanation(piece: Piece) -> str:
-    from wandb_governance.policy.rules.injection.patterns import shapes
+    from wandb_governance.policy.rules.injection.patterns import shapes, signatures
 
-    known = {shape.id: shape.meaning for shape in shapes()}
+    known = {shape.id: shape.meaning for shape in (*shapes(), *signatures())}
     meanings = [known[name] for name in piece.shapes[:_NAMED_SHAPES]]
     why = "; ".join(meanings) if meanings else "wording like that of known attacks"
     return f"{why} (read after undoing {piece.encoding})" if piece.encoding else why

@@ -9,7 +9,7 @@ import numpy as np
 
 from wandb_governance.policy.normalize import decoded_views, disguised_views, fold_confusables, normalize
 from wandb_governance.policy.rules.injection.features import HashedText, hash_text
-from wandb_governance.policy.rules.injection.patterns import shapes
+from wandb_governance.policy.rules.injection.patterns import shapes, signatures
 from wandb_governance.policy.rules.injection.signals import (
     context_signals,
     shape_hits,
@@ -33,6 +33,10 @@ CHUNK = 3000
 _OVERLAP = 400
 _WINDOW_MARGIN = 2.0
 """How far a window alone must be above what the whole text would need."""
+_SIGNATURE = 3.5
+"""What a signature adds to the log-odds; no benign text of the training sets has one that acts."""
+_HIDDEN = 1.5
+"""What it adds more where somebody went to the trouble of hiding it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ class Piece:
     """One past the last."""
     logit: float
     shapes: tuple[str, ...]
-    """Ids of the shapes of phrases in it that speak for an attack, the heaviest first."""
+    """Ids of its signatures, then of its shapes that speak for an attack, the heaviest first."""
     encoding: str | None = None
     """The encoding that was undone to read it."""
 
@@ -70,6 +74,7 @@ class _Region:
     end: int
     logit: float
     signals: FloatArray
+    signatures: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,11 @@ class _Chunk:
     offset: int
     hashed: HashedText
     hits: npt.NDArray[np.int64]
+    signed: npt.NDArray[np.int64]
+    """Signatures, as the hits."""
     context: FloatArray
+    hidden: bool
+    """Whether an encoding, a disguise or an odd character had to be undone to read it."""
     encoding: str | None
 
 
@@ -126,6 +135,9 @@ class Scorer:
         chunk, region = best
         named = zip(signal_names(), (region.signals * self.weights.signals).tolist(), strict=True)
         found = [Contribution(name=name, value=value) for name, value in named if value]
+        if region.signatures:
+            extra = _SIGNATURE + _HIDDEN * chunk.hidden
+            found.append(Contribution(name=f"signature_{region.signatures[0]}", value=extra))
         inside = (chunk.hashed.start >= region.start) & (chunk.hashed.start < region.end)
         root = np.sqrt(max(1, int(inside.sum())))
         values = np.bincount(
@@ -158,8 +170,10 @@ class Scorer:
                 text=text,
                 offset=at,
                 hashed=hash_text(text, self.lexicon),
-                hits=shape_hits(text),
+                hits=shape_hits(text, shapes()),
+                signed=shape_hits(text, signatures()),
                 context=context,
+                hidden=encoding is not None or bool(view.marks),
                 encoding=encoding.value if encoding else None,
             )
             if at + CHUNK >= size:
@@ -179,8 +193,11 @@ class Scorer:
                 [shape_signals(chunk.hits, start, end), style_signals(chunk.text[start:end]), chunk.context]
             )
             grams = (sums[end] - sums[start]) / np.sqrt(max(1, counts[end] - counts[start]))
-            logit = float(grams + signals @ self.weights.signals + self.weights.bias)
-            regions.append(_Region(start=start, end=min(end, size), logit=logit, signals=signals))
+            acting = (chunk.signed[:, 1] < end) & (chunk.signed[:, 2] > start) & (chunk.signed[:, 3] == 0)
+            named = tuple(signatures()[column].id for column in np.unique(chunk.signed[acting, 0]).tolist())
+            extra = (_SIGNATURE + _HIDDEN * chunk.hidden) if named else 0.0
+            logit = float(grams + signals @ self.weights.signals + self.weights.bias) + extra
+            regions.append(_Region(start=start, end=min(end, size), logit=logit, signals=signals, signatures=named))
         return regions
 
 
@@ -199,4 +216,4 @@ def _piece(chunk: _Chunk, region: _Region, logit: float, weights: FloatArray) ->
     acting = np.flatnonzero(region.signals[: len(known)] * (weights[: len(known)] > 0))
     heaviest = acting[np.argsort(-weights[acting], kind="stable")]
     named = tuple(known[column].id for column in heaviest.tolist())
-    return Piece(start=start, end=end, logit=logit, shapes=named, encoding=chunk.encoding)
+    return Piece(start=start, end=end, logit=logit, shapes=(*region.signatures, *named), encoding=chunk.encoding)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wandb_governance.policy.normalize import Encoding, Mark
-from wandb_governance.policy.rules.injection.patterns import find_shapes, shapes
+from wandb_governance.policy.rules.injection.patterns import Shape, find_shapes, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -77,8 +77,8 @@ def context_signals(marks: Collection[Mark], encodings: Collection[Encoding]) ->
     return np.array(flags, dtype=np.float32)
 
 
-def shape_hits(text: str) -> npt.NDArray[np.int64]:
-    """Shapes in a normalised text, shape (n, 4): column, start, end, and 1 where it is only spoken about.
+def shape_hits(text: str, known: tuple[Shape, ...]) -> npt.NDArray[np.int64]:
+    """Known shapes in a normalised text, shape (n, 4): column, start, end, and 1 where it is only spoken about.
 
     A phrase is spoken about when it stands in quotes or in a sentence that asks how or why.
     """
@@ -89,7 +89,7 @@ def shape_hits(text: str) -> npt.NDArray[np.int64]:
     return np.array(
         [
             (column, start, end, _is_mentioned(lowered, start, end, quoted))
-            for column, start, end in find_shapes(lowered)
+            for column, start, end in find_shapes(lowered, known)
         ],
         dtype=np.int64,
     ).reshape(-1, 4)
