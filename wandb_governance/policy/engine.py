@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from wandb_governance.policy.decision_audit import DecisionAudit
     from wandb_governance.policy.document import PolicyDocument
     from wandb_governance.policy.rule import RuleContext
     from wandb_governance.policy.stream_bounds import StreamBounds
@@ -43,6 +44,7 @@ class PolicyEngine:
         version: Version of the pack.
         name: Name of the pack.
         cache_entries: Texts whose findings are kept, by hash; chat history repeats with each call. 0 keeps none.
+        audit: Where each judged call is recorded, where ``audit-logger`` asks for it.
     """
 
     def __init__(
@@ -54,18 +56,21 @@ class PolicyEngine:
         name: str = "",
         document: PolicyDocument | None = None,
         cache_entries: int = 4096,
+        audit: DecisionAudit | None = None,
     ) -> None:
         self.links = tuple(links)
         self.digest = digest
         self.version = version
         self.name = name
         self.document = document
+        self.audit = audit
         self._cache: FindingsCache[Finding] = FindingsCache(cache_entries)
         self._verdicts: FindingsCache[Verdict] = FindingsCache(cache_entries)
         self._all_pure = {scope: all(link.pure for link in links if scope in link.scopes) for scope in Scope}
         self._bounds: dict[str, StreamBounds] = {}
         self._ns_per_char: dict[str, float] = {}
-        self._by_scope = {scope: tuple(link for link in links if scope in link.scopes) for scope in Scope}
+        active = [link for link in links if not link.passive]
+        self._by_scope = {scope: tuple(link for link in active if scope in link.scopes) for scope in Scope}
         self._deferring = frozenset(scope for scope in Scope if any(link.deferred for link in self._by_scope[scope]))
         self._for_records = tuple(link for link in links if link.sensitive or link.action is Action.REDACT)
 
@@ -88,12 +93,14 @@ class PolicyEngine:
         Raises:
             PolicyDocumentError: The document asks for what can't be enforced.
         """
+        links = build_chain(document, source)
         return cls(
-            build_chain(document, source),
+            links,
             digest=document.digest,
             version=document.pack.version,
             name=document.pack.name,
             document=document,
+            audit=_audit_of(links, document),
         )
 
     def evaluate(self, text: str, context: RuleContext, *, deferred: bool | None = None) -> Decision:
@@ -118,7 +125,10 @@ class PolicyEngine:
         """
         links = [link for link in self._by_scope[context.scope] if deferred is None or link.deferred is deferred]
         admitted: dict[str, Verdict] = {}
-        return [self._decide(text, context, links, admitted, part=f"{deferred}") for text in texts]
+        decisions = [self._decide(text, context, links, admitted, part=f"{deferred}") for text in texts]
+        if self.audit is not None and decisions:
+            self.audit.write(decisions, context)
+        return decisions
 
     def evaluate_pure(self, text: str, context: RuleContext) -> Decision:
         """Decide as the policies do that look at the text alone; nothing is counted against a rate or a budget."""
@@ -234,6 +244,17 @@ class PolicyEngine:
             self._ns_per_char[link.name] = 0.8 * self._ns_per_char.get(link.name, pace) + 0.2 * pace
             self._cache.put(key, kept)
         return kept
+
+
+def _audit_of(links: Sequence[Link], document: PolicyDocument) -> DecisionAudit | None:
+    from wandb_governance.policy.rules.audit_logger import AuditLogger
+
+    options = next((link.rule.options for link in links if isinstance(link.rule, AuditLogger)), None)
+    if options is None:
+        return None
+    from wandb_governance.policy.decision_audit import DecisionAudit
+
+    return DecisionAudit(options, digest=document.digest)
 
 
 def run_rule(link: Link, text: str, context: RuleContext) -> tuple[Finding, ...]:

@@ -160,3 +160,36 @@ def test_the_digest_follows_the_policies_and_not_the_layout() -> None:
     two, _ = parse_document("# a comment\n" + SMALL.replace("{name: p}", "\n  name: p"))
     other, _ = parse_document(SMALL.replace("30", "31"))
     assert one.digest == two.digest != other.digest
+
+
+def test_in_process_decisions_are_recorded_where_the_document_asks(tmp_path: Path) -> None:
+    """audit-logger is enforced without a gateway too."""
+    from wandb_governance.policy.audit import read_records, verify
+
+    options = f'{{entities: [EMAIL]}}\n    audit-logger: {{path: "{tmp_path / "audit"}"}}\n'
+    text = SMALL.replace("[audit-logger]", "[pii-detector, audit-logger]").replace(
+        "audit-logger: {retention_days: 30}\n", f"pii-detector: {options}"
+    )
+    engine = PolicyEngine.from_document(*parse_document(text))
+    engine.evaluate("to maria@example.com", RuleContext(scope=Scope.INPUT, model="m"))
+    engine.evaluate("plain words", RuleContext(scope=Scope.INPUT))
+    assert engine.audit is not None
+    engine.audit.close()
+    (record,) = read_records(tmp_path / "audit")
+    assert record["facts"]["found"] == {"EMAIL_ADDRESS": 1}
+    assert "maria" not in str(record)
+    assert verify(tmp_path / "audit").ok
+
+
+@pytest.mark.parametrize(
+    ("options", "profile", "words"),
+    [
+        ("retention_days: 30, legal_hold_days: 60", "", "legal hold"),
+        ("retention_days: 30", "profile: eu-ai-act-deployer\n", "183"),
+    ],
+)
+def test_a_retention_that_falls_short_is_refused(options: str, profile: str, words: str) -> None:
+    """Of a legal hold, or of six months for a deployer under the AI Act."""
+    text = profile + SMALL.replace("retention_days: 30", options)
+    with pytest.raises(PolicyDocumentError, match=words):
+        PolicyEngine.from_document(*parse_document(text))

@@ -37,6 +37,8 @@ class RuleKind:
     """Its answer depends on text, scope and role alone, so it may be kept."""
     admission: bool = False
     """It looks at the call and not at the text: it runs once for all texts of a call."""
+    passive: bool = False
+    """It judges nothing; others do what it says."""
     sensitive: bool = False
     """What it finds may stand in no record, whatever its action."""
 
@@ -103,6 +105,7 @@ KINDS: dict[str, RuleKind] = {
         action=Action.ALLOW,
         scopes=_EVERYWHERE,
         actions=frozenset({Action.ALLOW}),
+        passive=True,
     ),
 }
 KINDS["cost-limit"] = KINDS["cost-tracker"]
