@@ -160,6 +160,15 @@ def test_17_a_process_killed_at_any_step_leaves_what_recovery_can_mend(world: Wo
     consistent(world)
 
 
+def test_17_a_promotion_that_died_before_it_prepared_goes_on_when_it_is_asked_for_again(world: World) -> None:
+    """The same command, run again, finishes the same promotion."""
+    finish(start(world, [["promote", "support-bot", V1, "staging"]], die_at="gated"))
+    (left,) = all_promotions(world.ledger()).values()
+    done = world.promoter().promote("support-bot", V1, "staging")
+    assert (done.id, done.state) == (left.id, State.COMMITTED)
+    consistent(world)
+
+
 def test_17_an_answer_that_got_lost_after_the_server_did_it_counts_as_done(world: World) -> None:
     """The network fails after the move: what the registry holds decides."""
 

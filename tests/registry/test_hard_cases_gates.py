@@ -22,7 +22,7 @@ from wandb_governance.registry.gates import GATES
 from wandb_governance.registry.incidents import Finding, IncidentBook, IncidentState
 from wandb_governance.registry.promotion import State, all_promotions
 from wandb_governance.registry.reconcile import Agreement, Reconciler
-from wandb_governance.registry.workflow import Exit, exit_code
+from wandb_governance.registry.outcome import Exit, exit_code
 
 from .conftest import COLLECTION, START_NS, World
 

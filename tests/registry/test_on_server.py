@@ -83,6 +83,7 @@ def test_the_command_line_takes_a_version_to_production(real: RealWorld, tmp_pat
     assert person_key(real, "ben") not in everything
 
 
+@pytest.mark.soak
 def test_exit_codes_tell_failed_undecided_usage_and_drift_apart(real: RealWorld) -> None:
     """1, 4, 2 and 5."""
     good = f"local/{real.project}/adapter:v0"
@@ -98,6 +99,16 @@ def test_exit_codes_tell_failed_undecided_usage_and_drift_apart(real: RealWorld)
     drifted = cli(real, "promote", "support-bot", good, "--to", "staging", "--check")
     assert drifted.returncode == 5, drifted.stdout + drifted.stderr
     assert cli(real, "audit", "reconcile").returncode == 5
+    repaired = cli(real, "audit", "reconcile", "--repair", WANDB_GOVERNANCE_APPROVER_KEY=person_key(real, "ben"))
+    assert (repaired.returncode, real.holder("staging")) == (0, good), repaired.stderr
+    better = real.train(3)
+    assert cli(real, "promote", "support-bot", better, "--to", "staging").returncode == 0
+    back = cli(real, "rollback", "support-bot", "--stage", "staging", "--reason", "worse in practice", "--json")
+    assert (back.returncode, real.holder("staging")) == (0, good), back.stderr
+    tagged = real.train(4, tags=("candidate-for-staging",))
+    once = cli(real, "watch", "support-bot", "--project", f"local/{real.project}", "--once", "--json")
+    assert once.returncode == 0, once.stdout + once.stderr
+    assert real.holder("staging") == tagged
 
 
 def test_01_two_processes_racing_on_the_server_have_one_winner(real: RealWorld) -> None:
@@ -121,7 +132,7 @@ def test_01_two_processes_racing_on_the_server_have_one_winner(real: RealWorld) 
 STEPS = ("prepare", "prepared", "rechecked", "linked", "read_back", "committed")
 
 
-@pytest.mark.parametrize("step", [pytest.param(s, marks=() if s in ("prepared", "linked") else pytest.mark.soak) for s in STEPS])
+@pytest.mark.parametrize("step", [pytest.param(s, marks=() if s == "linked" else pytest.mark.soak) for s in STEPS])
 def test_17_a_process_killed_while_it_promotes_on_the_server_is_mended(real: RealWorld, step: str) -> None:
     """``kill -9`` at a step; the next process settles it."""
     source = f"local/{real.project}/adapter:v0"

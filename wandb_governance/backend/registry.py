@@ -149,8 +149,7 @@ class Registry(Protocol):
 class WandbRegistry:
     """The W&B Registry through the SDK: hosted, self-managed or embedded, as ``WANDB_BASE_URL`` says."""
 
-    def __init__(self, *, overrides: Mapping[str, str] | None = None, timeout_s: int = 30) -> None:
-        self._overrides = dict(overrides or {})
+    def __init__(self, *, timeout_s: int = 30) -> None:
         self._timeout_s = timeout_s
 
     def _api(self) -> Any:
@@ -158,7 +157,7 @@ class WandbRegistry:
 
         with _translated("connect to W&B"):
             # A new Api each time: Api.runs() and Api.project caches would hide what others did.
-            return wandb.Api(overrides=self._overrides, timeout=self._timeout_s)
+            return wandb.Api(timeout=self._timeout_s)
 
     def _artifact(self, name: str) -> Any:
         with _translated(f"read {name!r}"):
@@ -263,7 +262,7 @@ class WandbRegistry:
                 project=project,
                 job_type=publication.job_type,
                 dir=scratch,
-                settings=wandb.Settings(silent=True, console="off", **self._overrides),
+                settings=wandb.Settings(silent=True, console="off"),
                 reinit="create_new",
             )
             with run:
@@ -294,8 +293,6 @@ def _translated(what: str) -> Iterator[None]:
 
     try:
         yield
-    except BackendError:
-        raise
     except (wandb.Error, ValueError, requests.RequestException, OSError) as error:
         text = str(error)
         lowered = text.lower()

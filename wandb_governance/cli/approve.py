@@ -122,11 +122,11 @@ def _signed(promotion_id: str, choice: str, comment: str, expires_after: str, co
 def _cast(envelope: Mapping[str, Any], config: Path) -> tuple[int, dict[str, Any]]:
     from wandb_governance.registry.approval import open_vote
     from wandb_governance.registry.identity import Directory
+    from wandb_governance.registry.outcome import exit_code
     from wandb_governance.registry.promotion import load
     from wandb_governance.registry.report import promotion_json
     from wandb_governance.registry.rollback import finish
     from wandb_governance.registry.session import open_session
-    from wandb_governance.registry.workflow import exit_code
 
     with open_session(config, write=True) as session:
         vote = open_vote(envelope, directory=Directory(session.document), ledger_keys=())

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wandb_governance.registry.workflow import Exit
+    from wandb_governance.registry.outcome import Exit
 
 config_option = click.option(
     "--config",
@@ -91,9 +91,9 @@ def _promoted(
     *,
     quiet: bool,
 ) -> tuple[Exit, dict[str, Any], Sequence[Mapping[str, Any]]]:
+    from wandb_governance.registry.outcome import exit_code
     from wandb_governance.registry.report import promotion_json, report_json
     from wandb_governance.registry.session import open_session
-    from wandb_governance.registry.workflow import exit_code
 
     with open_session(config, write=True, on_step=_progress(quiet)) as session:
         if check:
@@ -114,7 +114,7 @@ def _refused(error: Exception) -> tuple[Exit, dict[str, Any], Sequence[Mapping[s
     """A refusal as a report, so that CI always finds one."""
     from wandb_governance.errors import BackendError, PromotionError
     from wandb_governance.registry.commit import ConflictError
-    from wandb_governance.registry.workflow import Exit
+    from wandb_governance.registry.outcome import Exit
 
     code = Exit.UNDECIDED
     if isinstance(error, ConflictError):
@@ -138,10 +138,10 @@ def rollback(
     thing: str, stage: str, to: str | None, reason: str, break_glass: bool, config: Path, as_json: bool
 ) -> None:
     """Give a stage's alias of THING back to the last good version."""
+    from wandb_governance.registry.outcome import exit_code
     from wandb_governance.registry.report import promotion_json
     from wandb_governance.registry.rollback import Rollback, roll_back
     from wandb_governance.registry.session import open_session
-    from wandb_governance.registry.workflow import exit_code
 
     wanted = Rollback(thing=thing, stage=stage, to=to, reason=reason, break_glass=break_glass)
     with open_session(config, write=True, on_step=_progress(as_json)) as session:

@@ -15,8 +15,8 @@ from wandb_governance.registry.gate import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wandb_governance.registry.outcome import CheckReport
     from wandb_governance.registry.promotion import Promotion
-    from wandb_governance.registry.workflow import CheckReport
 
 _MARK = {Status.PASS: "pass", Status.FAIL: "FAIL", Status.UNDECIDED: "UNDECIDED"}
 _SHOWN = 500

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from wandb_governance.errors import PromotionError
 from wandb_governance.registry.holders import Holder, current, history
 from wandb_governance.registry.identity import Account
+from wandb_governance.registry.outcome import candidate_json
 from wandb_governance.registry.promotion import Promotion, State, load
-from wandb_governance.registry.workflow import Promoter, candidate_json
 
 if TYPE_CHECKING:
     from wandb_governance.registry.gate import Candidate
+    from wandb_governance.registry.workflow import Promoter
 
 REVIEW_DUE = "review_due"
 """Kind of the entry that a break-glass rollback leaves behind."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from wandb_governance.backend.registry import Publication
 from wandb_governance.errors import ApprovalError, GateError, RegistryError
 from wandb_governance.registry import dsse
+from wandb_governance.registry.attest import STATEMENT
 from wandb_governance.registry.canonical import parse
 from wandb_governance.registry.content import content_of, file_sha256
 from wandb_governance.registry.gate import Evaluation
@@ -104,32 +105,47 @@ def evaluate(
         out.mkdir()
         _write_lines(out / _EXAMPLES, rows)
         _write_lines(out / _VERDICTS, verdicts)
+        roots = {"subject_root": subject_root, "dataset_root": dataset_root}
         metrics = _means(rows, suite.scorers)
-        statement = {
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": subject.source, "digest": {"sha256": subject_root}}],
-            "predicateType": PREDICATE,
-            "predicate": {
-                "dataset": {"name": golden.source, "digest": {"sha256": dataset_root}},
-                "files": {name: file_sha256(out / name) for name in (_EXAMPLES, _VERDICTS)},
-                "metrics": metrics,
-                "finished_at_ns": clock.now_ns(),
-            },
-        }
-        envelope = dsse.seal(statement, payload_type=dsse.IN_TOTO, key=key)
-        (out / _ATTESTATION).write_text(json.dumps(envelope))
+        _attest(out, (subject, golden), roots, metrics, key=key, now_ns=clock.now_ns())
         return registry.publish(
             Publication(
                 project=project,
                 name=f"{subject.source.split('/')[-1].split(':')[0]}-evaluation",
                 type=EVALUATION_TYPE,
                 folder=out,
-                metadata={**suite.metadata, "subject_root": subject_root, "dataset_root": dataset_root},
+                metadata={**suite.metadata, **roots},
                 uses=(subject.source, golden.source),
                 summary={SUMMARY_PREFIX + name: value for name, value in metrics.items()},
                 job_type=EVALUATION_TYPE,
             )
         )
+
+
+def _attest(
+    out: Path,
+    versions: tuple[Version, Version],
+    roots: Mapping[str, str],
+    metrics: Mapping[str, float | None],
+    *,
+    key: SigningKey,
+    now_ns: int,
+) -> None:
+    """Sign what was evaluated, on what, and what came out."""
+    subject, golden = versions
+    statement = {
+        "_type": STATEMENT,
+        "subject": [{"name": subject.source, "digest": {"sha256": roots["subject_root"]}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "dataset": {"name": golden.source, "digest": {"sha256": roots["dataset_root"]}},
+            "files": {name: file_sha256(out / name) for name in (_EXAMPLES, _VERDICTS)},
+            "metrics": dict(metrics),
+            "finished_at_ns": now_ns,
+        },
+    }
+    envelope = dsse.seal(statement, payload_type=dsse.IN_TOTO, key=key)
+    (out / _ATTESTATION).write_text(json.dumps(envelope))
 
 
 def read_evaluation(artifact: Version, folder: Path, *, run: RunFacts | None, keys: Sequence[VerifyKey]) -> Evaluation:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.exceptions import AirflowFailException  # type: ignore[import-not-found, import-untyped, unused-ignore]
 from airflow.sdk import BaseSensorOperator  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
+from wandb_governance.registry.outcome import Exit, exit_code
 from wandb_governance.registry.promotion import OPEN
 from wandb_governance.registry.report import promotion_json
 from wandb_governance.registry.session import open_session
-from wandb_governance.registry.workflow import Exit, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

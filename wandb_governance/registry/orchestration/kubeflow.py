@@ -4,7 +4,7 @@ from kfp import dsl  # type: ignore[import-not-found, import-untyped, unused-ign
 
 
 # KFP ships the source of this function alone, so its imports stand inside.
-@dsl.component(base_image="python:3.11", packages_to_install=["wandb-governance"])  # type: ignore[misc, unused-ignore]
+@dsl.component(base_image="python:3.11", packages_to_install=["wandb-governance"])  # type: ignore[misc, untyped-decorator, unused-ignore]
 def promote(config: str, thing: str, version: str, stage: str) -> str:  # type: ignore[empty-body, unused-ignore]
     """Let a version into a stage; fails the step when it is refused.
 
@@ -19,8 +19,8 @@ def promote(config: str, thing: str, version: str, stage: str) -> str:  # type: 
     """
     from pathlib import Path
 
+    from wandb_governance.registry.outcome import Exit, exit_code
     from wandb_governance.registry.session import open_session
-    from wandb_governance.registry.workflow import Exit, exit_code
 
     with open_session(Path(config), write=True) as session:
         promotion = session.promoter.promote(thing, version, stage)
