@@ -25,7 +25,8 @@ CASES = 3
 # Labels of Rampart whose rows start the rows of ours.
 _HEAD = ([0], [1, 3], [2, 4], [29, 31, 23], [30, 32, 24, 26])
 _CONFIG = (
-    "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size", "max_position_embeddings",
+    "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size",
+    "max_position_embeddings",
     "type_vocab_size", "layer_norm_eps", "hidden_act",
 )  # fmt: skip
 

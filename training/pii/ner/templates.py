@@ -2,8 +2,9 @@
 
 Slots: ``{P}`` a person in any usual form, ``{N}`` given name and surname, ``{F}`` given name, ``{L}`` surname,
 ``{LF}`` surname, comma, given name, ``{T}`` a title that is no part of the name, ``{C}`` city, ``{K}`` country or
-region, ``{A}`` street address, ``{O}`` organisation, ``{J}`` occupation, ``{V}`` a structured value that the patterns hold (shown to the
-model as ``#``), ``{W}`` a number, ``{D}`` a decoy: a phrase with a word that could be a name but is none here.
+region, ``{A}`` street address, ``{O}`` organisation, ``{J}`` occupation, ``{V}`` a structured value that the
+patterns hold (shown to the model as ``#``), ``{W}`` a number, ``{D}`` a decoy: a phrase with a word that could be a
+name but is none here.
 """
 
 PROMPTS = r"""

@@ -25,8 +25,8 @@ WEIGHTS = DATA / "names.int8.onnx"
 _LOGIC_VERSION = "1"
 _ENTITIES = {"PER": "PERSON", "LOC": "LOCATION"}
 _THRESHOLD = {"PER": 0.5, "LOC": 0.5}
-_CAPITALISED, _COMMON_NAME, _BESIDE_A_NAME = 0.4, 0.2, 0.15
-"""Lower bars for a person: a capitalised word, one that is a common given name too, one that stands beside a name."""
+_LOWER_CASE, _CAPITALISED, _COMMON_NAME, _BESIDE_A_NAME = 0.7, 0.4, 0.2, 0.25
+"""Bars for a person: a word in lower case, a capitalised one, one that is a common given name too, a neighbour."""
 # What may stand between two words of one name, and between surname and given name in an index or a mailbox.
 _JOINS = re.compile(r"[ \u00a0]|[-'’.·]|\. ?| ?- ?")
 _JOINS_PLACE = re.compile(r"[ \u00a0\n]{1,3}|[-'’./]|\. |, ?|,? ?\n ?")
@@ -38,6 +38,15 @@ _SALUTATIONS = frozenset(
      "hallo", "hola", "ciao", "bonjour")
 )  # fmt: skip
 _FIELD_ENDS = re.compile(r" ?(?:\Z|[\n\"'|;\t)<#.]| \()")
+# What was named after a person and is none: "Newton's method", "Madison Avenue", "Fourier transform".
+_NAMESAKE = re.compile(
+    r"(?:['’]s?)?[ -](?:methods?|laws?|theorems?|rules?|algorithms?|inequalit(?:y|ies)|equations?|formula|principle|"
+    r"constant|conjecture|paradox|tests?|distribution|transforms?|process|chains?|series|disease|syndrome|effect|numbers?|"
+    r"lemma|triangle|razor|machine|scale|curve|filter|integral|matrix|operator|space|prize|award|medal|avenue|street|road|drive|"
+    r"boulevard|lane|square|river|lake|falls|mountains?|island|county|airport|university|college|institute|hospital|bank|"
+    r"brothers|inc|ltd|llc|corp|gmbh|foundation|stadium|bridge|tower|hotel)\b",
+    re.IGNORECASE,
+)
 _TITLES = frozenset(
     ("mr", "mrs", "ms", "miss", "mx", "dr", "prof", "professor", "sir", "madam", "herr", "frau", "monsieur", "madame",
      "mme", "señor", "señora", "sr", "sra", "don", "doña", "dhr", "mevrouw", "signor", "signora", "sig", "dott")
@@ -101,7 +110,7 @@ def _names(passage: Passage, prediction: Prediction) -> Iterator[Name]:
         start, end = _trimmed(passage.text, _with_surname(passage.text, group), group[-1].end)
         if end - start < 2 and passage.text[start:end].isascii():
             continue
-        if end > start and not is_never_a_person(passage.text[start:end]):
+        if end > start and not is_never_a_person(passage.text[start:end]) and not _NAMESAKE.match(passage.text, end):
             score = sum(word.score for word in group) / len(group)
             yield Name(passage.source(start), passage.source_end(end), _ENTITIES[group[0].label], _calibrated(score))
 
@@ -109,12 +118,21 @@ def _names(passage: Passage, prediction: Prediction) -> Iterator[Name]:
 def _with_surname(text: str, group: Sequence[_Word]) -> int:
     """Where a name starts: at the unknown word of ``Unknown, Given`` where that is all its line or field holds."""
     start, end = group[0].start, group[-1].end
-    if group[0].label != "PER" or not _FIELD_ENDS.match(text, end):
+    if group[0].label != "PER" or " " in text[start:end] or not _FIELD_ENDS.match(text, end):
         return start
     before = _SURNAME_BEFORE.search(text, max(0, start - 40), start)
     if before is None or before.group(1).lower() in _SALUTATIONS or before.group(1).lower() in plain_words():
         return start
     return before.start(1)
+
+
+def _is_turned(text: str, one: Sequence[_Word], other: Sequence[_Word]) -> bool:
+    if not one[0].label == other[0].label == "PER" or text[one[-1].end : other[0].start] != _COMMA:
+        return False
+    if any(" " in text[group[0].start : group[-1].end] for group in (one, other)):
+        return False
+    in_field = _FIELD_OPENS.search(text, max(0, one[0].start - 12), one[0].start) is not None
+    return not other[0].begins or (in_field and _FIELD_ENDS.match(text, other[-1].end) is not None)
 
 
 def _calibrated(score: float) -> float:
@@ -123,18 +141,11 @@ def _calibrated(score: float) -> float:
 
 
 def _turned(text: str, groups: Sequence[list[_Word]]) -> Iterator[list[_Word]]:
-    """Groups with ``Surname, Given`` made one: two single names alone in a line, a field or quotes."""
+    """Groups with ``Surname, Given`` made one: two single names that the model or their place holds together."""
     at = 0
     while at < len(groups):
         one, other = groups[at], groups[at + 1] if at + 1 < len(groups) else None
-        if (
-            other is not None
-            and one[0].label == other[0].label == "PER"
-            and text[one[-1].end : other[0].start] == _COMMA
-            and not any(" " in text[group[0].start : group[-1].end] for group in (one, other))
-            and _FIELD_OPENS.search(text, max(0, one[0].start - 12), one[0].start)
-            and _FIELD_ENDS.match(text, other[-1].end)
-        ):
+        if other is not None and _is_turned(text, one, other):
             yield [*one, *other]
             at += 2
         else:
@@ -167,8 +178,10 @@ def _scored(text: str, span: tuple[int, int], probabilities: NDArray[np.float32]
 
 def _bar(text: str, word: _Word) -> float:
     shown = text[word.start : word.end]
-    if word.label != "PER" or not shown[:1].isupper():
+    if word.label != "PER":
         return _THRESHOLD[word.label]
+    if not shown[:1].isupper():
+        return _LOWER_CASE if shown[:1].islower() else _THRESHOLD["PER"]
     return _COMMON_NAME if is_given_name(shown) else _CAPITALISED
 
 
@@ -200,11 +213,8 @@ def _continues(text: str, last: _Word, word: _Word) -> bool:
     between = text[last.end : word.start]
     if not between:
         return True
-    if word.label == "LOC":
-        return _JOINS_PLACE.fullmatch(between) is not None
-    if _JOINS.fullmatch(between):
-        return True
-    return between == _COMMA and not word.begins
+    joins = _JOINS_PLACE if word.label == "LOC" else _JOINS
+    return joins.fullmatch(between) is not None
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
