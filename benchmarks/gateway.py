@@ -29,13 +29,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TEXT = "The answer is short. " * 8
 ANSWER = json.dumps(
     {
-        "id": "x", "object": "chat.completion", "created": 1, "model": "gpt-4o",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "The answer is short. " * 8}}],
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": TEXT}}],
         "usage": {"prompt_tokens": 200, "completion_tokens": 40, "total_tokens": 240},
     }
-)  # fmt: skip
+)
 HISTORY = "Please compare the two drafts of the report and say which one is clearer to a reader in a hurry. " * 10
 POLICY = """
 pack: {{name: wandb-governed-experiments, version: 1.0.0, enabled: true}}
@@ -87,7 +91,8 @@ local history = %s
 request = function()
   count = count + 1
   local tail = %s
-  local body = '{"model":"gpt-4o","messages":[{"role":"system","content":"' .. history .. '"},{"role":"user","content":"' .. tail .. '"}]}'
+  local body = '{"model":"gpt-4o","messages":[{"role":"system","content":"' .. history
+  body = body .. '"},{"role":"user","content":"' .. tail .. '"}]}'
   return wrk.format(nil, "/v1/chat/completions", nil, body)
 end
 done = function(summary, latency, requests)
@@ -183,10 +188,11 @@ def measure(name: str, port: int, pid: int | None, options: argparse.Namespace, 
         ("c32_fresh", 32, True),
     ):
         wrk(port, connections=connections, seconds=1, fresh=fresh, folder=folder)
-        rounds = []
         before = usage_of(pid)[0] if pid else 0.0
-        for _ in range(options.rounds):
-            rounds.append(wrk(port, connections=connections, seconds=options.seconds, fresh=fresh, folder=folder))
+        rounds = [
+            wrk(port, connections=connections, seconds=options.seconds, fresh=fresh, folder=folder)
+            for _ in range(options.rounds)
+        ]
         after = usage_of(pid)[0] if pid else 0.0
         median = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
         median["errors"] = sum(r["errors"] for r in rounds)
@@ -253,8 +259,18 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         results["pass_through"] = measure("pass_through", raw, passing.pid, options, folder)
         results["wandb_governance"] = measure("wandb_governance", ours, gateway.pid, options, folder)
         if options.litellm:
-            config = {"model_list": [{"model_name": "gpt-4o", "litellm_params": {
-                "model": "openai/gpt-4o", "api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-any"}}]}  # fmt: skip
+            config = {
+                "model_list": [
+                    {
+                        "model_name": "gpt-4o",
+                        "litellm_params": {
+                            "model": "openai/gpt-4o",
+                            "api_base": f"http://127.0.0.1:{upstream}/v1",
+                            "api_key": "sk-any",
+                        },
+                    }
+                ]
+            }
             (folder / "litellm.yaml").write_text(json.dumps(config))
             served = stack.enter_context(
                 process(
@@ -297,8 +313,8 @@ def ratios(results: dict[str, Any]) -> dict[str, float]:
         lite = results["litellm"]
         found["litellm_added_over_ours"] = added(lite, "c1") / added(ours, "c1")
         found["litellm_added_over_ours_fresh"] = added(lite, "c1_fresh") / added(ours, "c1_fresh")
-        found["rate_over_litellm"] = ours["c32"]["per_s"] / lite["c32"]["per_s"]
-        found["rate_over_litellm_fresh"] = ours["c32_fresh"]["per_s"] / lite["c32_fresh"]["per_s"]
+        found["rate_over_litellm"] = ours["c32"]["per_s"] / max(lite["c32"]["per_s"], 0.1)
+        found["rate_over_litellm_fresh"] = ours["c32_fresh"]["per_s"] / max(lite["c32_fresh"]["per_s"], 0.1)
     return found
 
 
