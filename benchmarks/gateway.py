@@ -97,8 +97,9 @@ request = function()
 end
 done = function(summary, latency, requests)
   local errors = summary.errors
+  local failed = errors.status + errors.connect + errors.read + errors.timeout
   io.write(string.format("RESULT %%f %%f %%f %%d %%d\\n", latency:percentile(50), latency:percentile(99),
-    summary.requests / (summary.duration / 1e6), summary.requests, errors.status + errors.connect + errors.read + errors.timeout))
+    summary.requests / (summary.duration / 1e6), summary.requests, failed))
 end
 """
 
@@ -211,7 +212,8 @@ def nginx_config(folder: Path, port: int) -> Path:
 events {{ worker_connections 4096; }}
 http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 10000000; client_max_body_size 10m;
- server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type application/json; return 200 '{ANSWER}'; }} }} }}
+ server {{ listen 127.0.0.1:{port} backlog=4096; default_type application/json;
+  location / {{ return 200 '{ANSWER}'; }} }} }}
 """
     )
     return path
