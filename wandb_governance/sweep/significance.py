@@ -36,7 +36,8 @@ def compare(scores: FloatArray, *, seed: int = 0, resamples: int = RESAMPLES, le
 
     P(best) counts every candidate in every resample, so a crowd of equals shares it. The confident set holds every
     candidate whose distance from the best mean is within the ``level`` quantile of the largest studentised distance
-    over all candidates: the max-t correction for many comparisons.
+    over all candidates (the max-t correction for many comparisons) and whose P(best) is at least (1 - ``level``) over
+    the number of candidates, so that those left out for that share at most 1 - ``level``.
 
     Args:
         scores: Shape (n_candidates, n_questions), higher is better, all finite.
@@ -60,7 +61,9 @@ def compare(scores: FloatArray, *, seed: int = 0, resamples: int = RESAMPLES, le
     tops = np.isclose(resampled, resampled.max(axis=1, keepdims=True), rtol=0, atol=1e-12)
     p_best = (tops / tops.sum(axis=1, keepdims=True)).mean(axis=0)
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    return Comparison(means=means, low=low, high=high, p_best=p_best, confident=_confident(means, resampled, level))
+    likely = p_best >= (1 - level) / len(scores)
+    confident = _confident(means, resampled, level) & likely
+    return Comparison(means=means, low=low, high=high, p_best=p_best, confident=confident)
 
 
 def _resampled_means(scores: FloatArray, *, seed: int, resamples: int) -> FloatArray:
