@@ -34,7 +34,7 @@ ENTITY.field("id")(lambda entity, _args, _ctx: encode("Entity", entity["id"]))
 ENTITY.field("isTeam")(lambda entity, _args, _ctx: entity["kind"] == "team")
 ENTITY.field("createdAt")(lambda entity, _args, _ctx: iso(entity["created_at"]))
 
-_ENTITY_TYPES = {"user": "USER", "team": "TEAM", "org": "ORG"}
+_ENTITY_TYPES = {"user": "USER", "team": "TEAM", "org": "organization"}
 ENTITY.field("entityType")(lambda entity, _args, _ctx: _ENTITY_TYPES[entity["kind"]])
 
 ORGANIZATION.columns(name="name")
