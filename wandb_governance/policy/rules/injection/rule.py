@@ -37,7 +37,7 @@ class PromptInjection:
     """Probability from which a text is a finding, in [0, 1]."""
     patterns: tuple[Pattern, ...] = ()
     """The user's own patterns; a hit is a finding whatever the model says."""
-    readings: Mapping[str, bool] = field(default_factory=dict)
+    readings: Mapping[str, bool] = field(default_factory=dict, hash=False)
     """Which readings are switched off: ``decode``, ``unicode``, ``homoglyphs``."""
 
     name: ClassVar[str] = "prompt-injection"
