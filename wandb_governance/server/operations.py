@@ -24,6 +24,7 @@ MODULES = (
     "registry.search",
     "registry.members",
     "views.nodes",
+    "automations.nodes",
     "sweeps.nodes",
     "sweeps.mutations",
     "sweeps.heartbeat",

@@ -153,7 +153,20 @@ CREATE TABLE view (
 CREATE INDEX view_by_project ON view (project_id, type);
 """
 
-_STEPS: tuple[str, ...] = (_ACCOUNTS + _RUNS + _ARTIFACTS, _VIEWS)
+_AUTOMATIONS = """
+CREATE TABLE integration (
+  id INTEGER PRIMARY KEY, entity_id INTEGER NOT NULL REFERENCES entity(id), kind TEXT NOT NULL, name TEXT NOT NULL,
+  url TEXT, created_at INTEGER NOT NULL, UNIQUE (entity_id, name));
+CREATE TABLE trigger_ (
+  id INTEGER PRIMARY KEY, scope_type TEXT NOT NULL, scope_id INTEGER NOT NULL,
+  project_id INTEGER REFERENCES project(id) ON DELETE CASCADE, entity_id INTEGER NOT NULL REFERENCES entity(id),
+  name TEXT NOT NULL, description TEXT, enabled INTEGER NOT NULL, event_type TEXT NOT NULL, filter_json TEXT NOT NULL,
+  action_type TEXT NOT NULL, action_json TEXT NOT NULL, integration_id INTEGER REFERENCES integration(id),
+  user_id INTEGER REFERENCES user(id), created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+  UNIQUE (scope_type, scope_id, name));
+"""
+
+_STEPS: tuple[str, ...] = (_ACCOUNTS + _RUNS + _ARTIFACTS, _VIEWS, _AUTOMATIONS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

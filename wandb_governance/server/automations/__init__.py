@@ -1,0 +1,1 @@
+"""Automations: triggers on events and the integrations they act through."""
