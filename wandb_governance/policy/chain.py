@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wandb_governance.errors import ConfigError, GovernanceError
-from wandb_governance.policy.redaction import Markers
+from wandb_governance.policy.newer_names import rule_options
+from wandb_governance.policy.redaction import ENTITIES, Markers
 from wandb_governance.policy.rules.registry import KINDS, RuleKind
 from wandb_governance.policy.verdict import Action, Mode, Scope
 from wandb_governance.policy.yaml_source import YamlSource
@@ -132,7 +133,7 @@ def _check_section(name: str, section: PolicySection, kind: RuleKind, source: Ya
 def _load(name: str, kind_name: str, kind: RuleKind, section: PolicySection, source: YamlSource) -> Rule:
     base = ("policies", "policy", name)
     try:
-        return kind.load(section.options)
+        return kind.load(rule_options(kind_name, section.options))
     except ConfigError as error:
         raise source.error((*base, *_path(error.key)), error.message) from error
     except (ImportError, AttributeError, OSError, GovernanceError) as error:
@@ -166,7 +167,8 @@ def _link(
     action = section.asked_action or kind.action
     closed = kind.fail_closed and action in _STRICT
     redaction = section.redaction
-    replacer: Replacer = _PLAIN
+    entities = ENTITIES | frozenset(getattr(rule, "entities", None) or ())
+    replacer: Replacer = Markers(entities=entities)
     if redaction is not None and redaction.reversible:
         replacer = (replacer_for or _default_vault)(redaction)
     elif redaction is not None:
@@ -174,6 +176,7 @@ def _link(
             marker_format=redaction.marker_format,
             custom=redaction.custom_markers,
             preserve_length=redaction.preserve_length,
+            entities=entities,
         )
     return Link(
         name=name,

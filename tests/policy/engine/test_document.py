@@ -193,3 +193,14 @@ def test_a_retention_that_falls_short_is_refused(options: str, profile: str, wor
     text = profile + SMALL.replace("retention_days: 30", options)
     with pytest.raises(PolicyDocumentError, match=words):
         PolicyEngine.from_document(*parse_document(text))
+
+
+def test_the_newer_modes_add_their_entities() -> None:
+    """pci_mode puts cards beside what is asked for; a mode that is no boolean is an error."""
+    text = SMALL.replace("[audit-logger]", "[pii-detector]").replace(
+        "audit-logger: {retention_days: 30}", "pii-detector: {entities: [EMAIL], pci_mode: true}"
+    )
+    engine = PolicyEngine.from_document(*parse_document(text))
+    assert engine.evaluate("card 4111 1111 1111 1111", RuleContext(scope=Scope.INPUT)).text == "card [CREDIT_CARD]"
+    with pytest.raises(PolicyDocumentError, match="true or false"):
+        PolicyEngine.from_document(*parse_document(text.replace("pci_mode: true", "pci_mode: 1")))
