@@ -11,12 +11,20 @@ if TYPE_CHECKING:
 
 _MODES = {
     "pci_mode": ("CREDIT_CARD", "IBAN_CODE", "BANK_ACCOUNT"),
-    # What can be found of the 18 identifiers of 45 CFR 164.514(b)(2); record and plan numbers have no form of their own.
+    # What has a form among the 18 identifiers of 45 CFR 164.514(b)(2); record and plan numbers have none.
     "healthcare_mode": (
-        "DATE_OF_BIRTH", "PHONE_NUMBER", "EMAIL_ADDRESS", "US_SSN", "UK_NHS", "BANK_ACCOUNT", "DRIVER_LICENSE", "PASSPORT",
-        "IP_ADDRESS", "URL",
+        "DATE_OF_BIRTH",
+        "PHONE_NUMBER",
+        "EMAIL_ADDRESS",
+        "US_SSN",
+        "UK_NHS",
+        "BANK_ACCOUNT",
+        "DRIVER_LICENSE",
+        "PASSPORT",
+        "IP_ADDRESS",
+        "URL",
     ),
-}  # fmt: skip
+}
 
 
 def rule_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
