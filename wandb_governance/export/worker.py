@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from wandb_governance.clock import Clock, SystemClock
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _BACKOFF_FIRST_NS = 1_000_000_000
 _BACKOFF_LAST_NS = 60_000_000_000
+_TURN_NS = 200_000
+_REST_S = 0.001
 
 
 class ExportWorker:
@@ -60,6 +63,7 @@ class ExportWorker:
         self._stopping = False
         self._backoff_ns = 0
         self._retry_at_ns = 0
+        self._turn_began_ns = 0
         self.last_error: str | None = None
         self._thread = threading.Thread(target=self._loop, name="wandb-governance-export", daemon=True)
 
@@ -133,6 +137,7 @@ class ExportWorker:
                 self._cursors[folder.name] = entry.after
                 self.feed.take(entry)
                 tables.log_full(run)
+                self._give_way()
         self._log_points(run)
         if complete:
             tables.log_all(run)
@@ -146,6 +151,17 @@ class ExportWorker:
         while self.feed.points:
             run.log_scalars(self.feed.points[0], own_step=bool(self._own_step))
             self.feed.points.popleft()
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Rest after each short turn, unless somebody waits for a flush.
+
+        A thread that computes on makes each write of a caller wait up to 5 ms for the interpreter.
+        """
+        if self._clock.monotonic_ns() - self._turn_began_ns > _TURN_NS:
+            if self._asked <= self._done:
+                time.sleep(_REST_S)
+            self._turn_began_ns = self._clock.monotonic_ns()
 
     def _back_off(self, error: Exception) -> None:
         self.last_error = str(error) if isinstance(error, BackendError) else type(error).__name__
