@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -351,10 +352,34 @@ def test_a_stream_that_is_left_ends_once(recorded: Any, way: str) -> None:
             break
     del stream
     gc.collect()
+    governance_of(made.client).sweep(final=False)
     row = made.call
     assert row["status"] == "cancelled"
     assert row["usage_source"] != "provider"
     assert ANSWER.startswith(made.trace["output"])
+
+
+def test_a_stream_may_be_collected_while_the_journal_is_locked(recorded: Any) -> None:
+    """Garbage collection runs anywhere, also inside our own code: the end of the call is written later, not never."""
+    made = recorded()
+
+    def collect() -> None:
+        stream = made.client.chat.completions.create(**ASK, stream=True)
+        next(stream), next(stream)
+        gc.disable()
+        try:
+            del stream
+            with governance_of(made.client).session._lock:
+                gc.collect()
+        finally:
+            gc.enable()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    assert not thread.is_alive(), "the collection waits for a lock of its own thread"
+    governance_of(made.client).sweep(final=False)
+    assert made.call["status"] == "cancelled"
 
 
 async def test_an_async_stream_that_is_left_ends_once(recorded: Any) -> None:

@@ -21,6 +21,7 @@ from wandb_governance.runtime import Governance
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai import answers, convert
 from wandb_governance_openai.call import GovernedCall
+from wandb_governance_openai.deferred import run_waiting
 from wandb_governance_openai.guard import guard, inside
 from wandb_governance_openai.stream import StreamedCall
 
@@ -123,6 +124,7 @@ class GovernedClients:
     def sweep(self, *, final: bool) -> None:
         """End calls whose stream nobody reads any more."""
         oldest = time.monotonic() - self.governance.settings.abandon_after_s
+        run_waiting()
         with self._lock:
             known = list(self._streams.items())
         for streamed, since in known:
@@ -182,6 +184,7 @@ class GovernedClients:
             # What the SDK would do later; here the policies must see it.
             body = {**body, **extra}
             options = {name: value for name, value in options.items() if name != "extra_json"}
+        run_waiting()
         body = {name: value for name, value in body.items() if type(value).__name__ not in _ABSENT}
         call = self._open(client, endpoint, body)
         body = call.admit(body)

@@ -16,6 +16,7 @@ from wandb_governance.tracing.guard import observed
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai import convert
 from wandb_governance_openai.call import GovernedCall, OpenAIPolicyViolation
+from wandb_governance_openai.deferred import when_safe
 
 if TYPE_CHECKING:
     from wandb_governance_openai.convert import Endpoint
@@ -204,11 +205,11 @@ def tee(call: GovernedCall, response: Any) -> Seen:
                 yield piece
 
         def close(self) -> None:
-            seen.end()
+            when_safe(seen.end)
             inner.close()
 
         async def aclose(self) -> None:
-            seen.end()
+            when_safe(seen.end)
             await inner.aclose()
 
     response.stream = Teed()

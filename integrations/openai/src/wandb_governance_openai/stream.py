@@ -13,6 +13,7 @@ from wandb_governance.tracing.guard import fault, observed
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai.call import GovernedCall, OpenAIPolicyViolation, as_openai_error
 from wandb_governance_openai.chunks import ChatReader, Reader, ResponsesReader
+from wandb_governance_openai.deferred import when_safe
 from wandb_governance_openai.texts import StreamedTexts
 
 
@@ -48,8 +49,8 @@ class StreamedCall:
 
     def leave(self) -> None:
         """The application closed the stream before its end."""
-        if not self._reading:
-            self.end(SpanStatus.CANCELLED)
+        if not self._reading and self._open:
+            when_safe(lambda: self.end(SpanStatus.CANCELLED))
 
     def take(self, piece: Any) -> list[Any]:
         """The pieces to hand on for one that came.
