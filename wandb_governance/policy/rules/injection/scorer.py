@@ -32,7 +32,7 @@ CHUNK = 3000
 """Code points that are scored as one text; longer texts are cut, which also bounds the memory."""
 _OVERLAP = 400
 _WINDOW_MARGIN = 2.0
-"""How far a window alone must be above what the whole text would need."""
+"""How far a window without a signature must be above what the whole text would need."""
 _SIGNATURE = 3.5
 """What a signature adds to the log-odds; no benign text of the training sets has one that acts."""
 _HIDDEN = 1.5
@@ -109,7 +109,8 @@ class Scorer:
         """Pieces with the log-odds that the text is an attack because of them; at least one.
 
         Where a chunk is cut into windows, the log-odds of a window is the mean of its own and its chunk's, or its own
-        less a margin, whichever is more: an instruction buried in a long text counts, a stray phrase does not.
+        less a margin, whichever is more: an instruction buried in a long text counts, a stray phrase does not. A
+        signature needs no margin.
         """
         found: list[Piece] = []
         for chunk in self._chunks(text):
@@ -117,7 +118,8 @@ class Scorer:
             if not parts:
                 found.append(_piece(chunk, whole, whole.logit, self.weights.signals))
             for part in parts:
-                logit = max((part.logit + whole.logit) / 2, part.logit - _WINDOW_MARGIN)
+                alone = part.logit - (0.0 if part.signatures else _WINDOW_MARGIN)
+                logit = max((part.logit + whole.logit) / 2, alone)
                 found.append(_piece(chunk, part, logit, self.weights.signals))
         return found
 
