@@ -26,7 +26,8 @@ def evaluate_labels(rows: Sequence[Mapping[str, Any]], rule: Rule) -> dict[str, 
     size = 0
     rule.find(str(rows[0]["text"]), RuleContext(scope=Scope.INPUT))
     for row in rows:
-        context = RuleContext(scope=Scope(row.get("scope") or "input"))
+        named = row.get("scope") or "input"
+        context = RuleContext(scope=Scope("tool_result" if named == "tool" else named))
         began = time.thread_time_ns()
         said = any(finding.score >= finding.threshold for finding in rule.find(row["text"], context))
         cpu_ns.append(time.thread_time_ns() - began)
