@@ -48,7 +48,7 @@ class Settings:
     """``per_call`` logs each model call as a step; ``with_run_step`` rides on the run's own steps; or ``off``."""
     redaction: DefaultRedaction = "default"
     """``default`` hides secrets and pattern PII in everything written, whatever the policy; ``off`` does not."""
-    flush_timeout_s: float = 30.0
+    flush_timeout_s: float = 60.0
     """Seconds that closing waits for W&B before it leaves the rest to ``wandb-governance recover``."""
     abandon_after_s: float = 3600.0
     """Seconds after which a span that never ended is recorded as ``abandoned``."""

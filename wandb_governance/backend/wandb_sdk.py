@@ -181,8 +181,9 @@ class WandbRun:
         )
 
     def finish(self, *, exit_code: int = 0) -> None:
-        """Close the run; returns when W&B has everything."""
-        self._try("finish", lambda: self.run.finish(exit_code=exit_code))
+        """Close the run; returns when W&B has everything. A run that is finished stays so."""
+        if not self.finished:
+            self._try("finish", lambda: self.run.finish(exit_code=exit_code))
 
     def _try(self, what: str, call: Callable[[], object]) -> None:
         if self.finished:

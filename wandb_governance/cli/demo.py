@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -152,7 +153,7 @@ def _show(report: dict[str, Any], home: Path, *, offline: bool, live: bool) -> N
 
     console = Console()
     for step in report["steps"]:
-        console.print(f"[bold]{step['step']}[/]: {step['answer']}", soft_wrap=True, highlight=False)
+        console.print(f"[bold]{step['step']}[/]: {shorten(step['answer'], 200)}", soft_wrap=True, highlight=False)
     table = Table(title=f"Model calls ({report['model']}{'' if live else ', recorded answers'})")
     for name, heading in _SHOWN.items():
         table.add_column(heading, justify="left" if name in {"framework", "status", "verdict"} else "right")

@@ -19,6 +19,15 @@ PROJECT = "wandb-governance-demo"
 
 
 @contextlib.contextmanager
+def _finished(run: WandbRun) -> Iterator[WandbRun]:
+    """The run, finished after the block, while its server still lives."""
+    try:
+        yield run
+    finally:
+        run.finish()
+
+
+@contextlib.contextmanager
 def demo_run(home: Path, *, offline: bool) -> Iterator[WandbRun]:
     """A W&B run on an embedded server that lives as long as the block, or offline.
 
@@ -28,7 +37,8 @@ def demo_run(home: Path, *, offline: bool) -> Iterator[WandbRun]:
     """
     home.mkdir(parents=True, exist_ok=True)
     if offline:
-        yield start_run(project=PROJECT, mode="offline", directory=home)
+        with _finished(start_run(project=PROJECT, mode="offline", directory=home)) as run:
+            yield run
         return
     command = [sys.executable, "-m", "wandb_governance", "server"]
     data = ["--data-dir", str(home / "server")]
@@ -40,12 +50,10 @@ def demo_run(home: Path, *, offline: bool) -> Iterator[WandbRun]:
         raise ServerError(f"the embedded server did not start ({reason[0]}); --offline does without it")
     server = json.loads(started.stdout)
     try:
-        yield start_run(
-            project=PROJECT,
-            mode="online",
-            directory=home,
-            base_url=server["url"],
-            api_key=server["api_key"],
+        started_run = start_run(
+            project=PROJECT, mode="online", directory=home, base_url=server["url"], api_key=server["api_key"]
         )
+        with _finished(started_run) as run:
+            yield run
     finally:
         subprocess.run([*command, "stop", *data], check=False, capture_output=True)
