@@ -46,7 +46,7 @@ TEXTS = st.lists(PIECES, max_size=14).map("".join) | st.text(max_size=80)
 RULES = (*default_rules(), Toxicity(), Topic.from_options({"deny": ["acme", "example"]}))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS)
 def test_findings_are_in_range_in_order_and_apart(text: str) -> None:
     """For each rule."""
@@ -58,7 +58,7 @@ def test_findings_are_in_range_in_order_and_apart(text: str) -> None:
             at = finding.end
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS)
 def test_what_was_redacted_is_not_redacted_again(text: str) -> None:
     """Placeholders are no findings, and nothing in a placeholder's place makes a new one of its neighbours' parts."""

@@ -63,5 +63,5 @@ def test_text_without_a_capital_or_an_unknown_word_never_reaches_the_model(full_
     from wandb_governance.policy.rules.ner.gate import passages
     from wandb_governance.policy.rules.pii.variants import Mapped
 
-    assert passages(Mapped("what are my options? how do i change the color of the text."), ()) == []
-    assert len(passages(Mapped("what are my options? how do i reach maria."), ())) == 1
+    assert passages(Mapped("what are my options? how do I change the text."), ()) == []
+    assert len(passages(Mapped("what are the options? how do you find maria."), ())) == 1

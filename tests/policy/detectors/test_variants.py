@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from wandb_governance.policy.rules.pii.variants import Mapped, blobs, fold, unescape
 
 TRICKY = st.text(
-    alphabet=st.sampled_from(
-        [*list("ab1@.%&#;\\u0040x()[]dot "), "\u200b", "–", "１", "ﬁ", "é", "😀", "\xad"]
-    ),
+    alphabet=st.sampled_from([*list("ab1@.%&#;\\u0040x()[]dot "), "\u200b", "–", "１", "ﬁ", "é", "😀", "\xad"]),
     max_size=60,
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TRICKY | st.text(max_size=60))
 def test_every_character_of_a_reading_stands_for_characters_of_the_source(text: str) -> None:
     """Offsets are in range, never run backwards and are never empty."""

@@ -18,6 +18,7 @@ _PASSAGE = 280
 """Longest passage in code points, so that the model sees a whole sentence and its neighbours, rarely more."""
 _MASK = "#"
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_FIRST_PERSON = frozenset({"I", "I'm", "I've", "I'd", "I'll", "I’m", "I’ve", "I’d", "I’ll", "i"})
 _BREAK = re.compile(r"\n+|(?<=[.!?;])[ \t]+|(?<=[。！？])")
 _NO_NAME = re.compile(r"https?://[^\s<>\"']+|[A-Za-z0-9+/=_-]{24,}")
 
@@ -93,7 +94,7 @@ def _all_plain(text: str, start: int, end: int, plain: frozenset[str]) -> bool:
     first = True
     for match in _WORD.finditer(text, start, end):
         word = match.group()
-        if not ((word.islower() or first) and word.lower() in plain):
+        if word not in _FIRST_PERSON and not ((word.islower() or first) and word.lower() in plain):
             return False
         first = False
     return True

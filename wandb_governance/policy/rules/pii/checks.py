@@ -104,6 +104,7 @@ _CARD_ISSUERS = tuple((re.compile(prefix), lengths) for prefix, lengths in _CARD
 _MAESTRO = re.compile(r"5[06-9]|6")
 _SAME_DIGIT = re.compile(r"(\d)\1+\Z")
 _CARD_DIGITS = range(12, 20)
+_FIRST_CARD_DIGITS = frozenset("2345689")
 
 
 def _card_score(digits: str, *, in_context: bool) -> float | None:
@@ -126,7 +127,7 @@ def card_numbers(text: str, start: int, end: int) -> Iterator[Span]:
             digits += groups[stop][1]
             if len(digits) >= _CARD_DIGITS.stop:
                 break
-            if len(digits) in _CARD_DIGITS and luhn(digits):
+            if len(digits) in _CARD_DIGITS and digits[0] in _FIRST_CARD_DIGITS and luhn(digits):
                 first, last = groups[at][0], groups[stop][0] + len(groups[stop][1])
                 if in_context is None:
                     in_context = near(text, start, end, _CARD_WORDS)
