@@ -111,7 +111,7 @@ def build(folder: Path, project: str) -> RealWorld:
     text = text.replace("wandb-registry-model/support-bot", world.collection).replace("acme/governance", "local/governance")
     text = text.replace("      - lineage_complete\n", "      - lineage_complete: {require: [producer, dataset, evaluation]}\n")
     world.file.write_text(text)
-    rows = [{"example_id": str(i), "question": f"q{i}", "answer": f"a{i}", "locale": "de" if i % 2 else "en"} for i in range(40)]
+    rows = [{"example_id": str(i), "question": f"q{i}", "answer": f"a{i}", "locale": "de" if i % 2 else "en"} for i in range(60)]
     world.golden = world.log("golden", "dataset", {"golden.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
     return world
 

@@ -88,7 +88,7 @@ def test_exit_codes_tell_failed_undecided_usage_and_drift_apart(real: RealWorld)
     """1, 4, 2 and 5."""
     good = f"local/{real.project}/adapter:v0"
     assert cli(real, "promote", "support-bot", good, "--to", "staging").returncode == 0
-    worse = real.train(2, wrong=10)
+    worse = real.train(2, wrong=15)
     failed = cli(real, "promote", "support-bot", worse, "--to", "staging", "--check")
     assert failed.returncode == 1, failed.stdout + failed.stderr
     bare = real.log("adapter", "model", {"weights.json": "{}"})
