@@ -10,14 +10,18 @@ import orjson
 
 from wandb_governance.clock import IdGenerator, RandomIds, SystemClock
 from wandb_governance.errors import AuditError, PolicyViolation
-from wandb_governance.gateway.calls import ENDPOINTS, Call
+from wandb_governance.gateway.calls import Call
+from wandb_governance.gateway.chunks import chunks_of
+from wandb_governance.gateway.connection import ClientGoneError, Reply, headers_of, read_body, unless_gone
+from wandb_governance.gateway.endpoints import ENDPOINTS
 from wandb_governance.gateway.records import CallRecord
-from wandb_governance.gateway.sse import DONE, SseReader, event
+from wandb_governance.gateway.spending import estimate_usd
+from wandb_governance.gateway.sse import DONE, event
 from wandb_governance.gateway.upstream import UpstreamClient
 from wandb_governance.gateway.wire import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from wandb_governance.clock import Clock
     from wandb_governance.gateway.deployment import Deployment
@@ -132,10 +136,10 @@ class GatewayApp:
         connection: tuple[dict[str, Any], Receive, Send],
     ) -> None:
         scope, receive, send = connection
-        reply = _Reply(send, record)
+        reply = Reply(send, record)
         written = deployment.audit.log_all_access
         try:
-            headers = _headers(scope)
+            headers = headers_of(scope)
             record.key = self._admit(deployment, headers)
             path, method = target
             if path == "/v1/models" or path.startswith("/v1/models/"):
@@ -157,7 +161,7 @@ class GatewayApp:
         except asyncio.CancelledError:
             record.outcome = "cancelled"
             raise
-        except _ClientGoneError:
+        except ClientGoneError:
             record.outcome = "cancelled"
         except AuditError as error:
             _log.error("audit: %s", error)
@@ -186,16 +190,16 @@ class GatewayApp:
             raise WireError(401, "the key is missing or wrong", kind="authentication_error", code="invalid_api_key")
         return key
 
-    async def _call(self, call: Call, receive: Receive, reply: _Reply) -> None:
+    async def _call(self, call: Call, receive: Receive, reply: Reply) -> None:
         limits = call.deployment.document.gateway.limits
-        raw = await _read_body(receive, call, limits.max_body_bytes, limits.body_timeout_s)
+        raw = await read_body(receive, call, limits.max_body_bytes, limits.body_timeout_s)
         call.read(raw)
         try:
             if call.deployment.store is not None:
-                call.estimate = call.estimate_usd(self._journal)
+                call.estimate = estimate_usd(call.body, len(raw), call.record, self._journal)
             await call.check_request()
             assert self._client is not None
-            answer = await _unless_gone(call.send(self._client), receive)
+            answer = await unless_gone(call.send(self._client), receive)
             try:
                 if call.record.stream and answer.response.status < 400:
                     await self._stream(call, answer, receive, reply)
@@ -211,7 +215,7 @@ class GatewayApp:
             if not reply.recorded:
                 call.settle(self._journal)
 
-    async def _stream(self, call: Call, answer: Answer, receive: Receive, reply: _Reply) -> None:
+    async def _stream(self, call: Call, answer: Answer, receive: Receive, reply: Reply) -> None:
         await call.deferred_verdict()
         stream = call.stream_filter()
         call.record.status = 200
@@ -248,9 +252,9 @@ class GatewayApp:
         reply.recorded = True
         await reply.end(DONE if call.record.outcome == "ok" and not named else b"")
 
-    async def _pump(self, call: Call, answer: Answer, stream: StreamFilter, reply: _Reply, *, named: bool) -> None:
+    async def _pump(self, call: Call, answer: Answer, stream: StreamFilter, reply: Reply, *, named: bool) -> None:
         started = call.record.started_monotonic_ns
-        async for chunk in _chunks(answer):
+        async for chunk in chunks_of(answer):
             out = [event(made, name=made.get("type") if named else None) for made in stream.feed(chunk)]
             if out:
                 if call.record.first_token_ns is None:
@@ -262,7 +266,7 @@ class GatewayApp:
     def _write(self, record: CallRecord) -> None:
         self._journal.write(record)
 
-    async def _models(self, deployment: Deployment, target: tuple[str, str], reply: _Reply) -> None:
+    async def _models(self, deployment: Deployment, target: tuple[str, str], reply: Reply) -> None:
         path, method = target
         if method != "GET":
             raise WireError(405, "use GET", headers=((b"allow", b"GET"),))
@@ -293,185 +297,6 @@ class GatewayApp:
             {"type": "http.response.start", "status": status, "headers": [_JSON, (b"content-length", b"%d" % len(raw))]}
         )
         await send({"type": "http.response.body", "body": raw})
-
-
-class _ClientGoneError(Exception):
-    """The client closed its connection."""
-
-
-class _Reply:
-    """What is sent to one client: a whole answer, or a stream."""
-
-    def __init__(self, send: Send, record: CallRecord) -> None:
-        self._send = send
-        self._record = record
-        self._started = False
-        self._ended = False
-        self.recorded = False
-
-    async def start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-        self._started = True
-        request = (b"x-request-id", self._record.request_id.encode())
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, request]})
-
-    async def json(self, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = (), *, status: int = 200) -> None:
-        self._record.status = status
-        await self.start(status, (_JSON, (b"content-length", b"%d" % len(body)), *headers))
-        await self.end(body)
-
-    async def error(self, error: WireError) -> None:
-        if self._ended:
-            return
-        if self._started:
-            await self.send_error(error, named=False)
-            await self.end(b"")
-            return
-        await self.json(error.body, error.headers, status=error.status)
-
-    async def send_bytes(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def send_event(self, chunk: dict[str, Any], *, named: bool) -> None:
-        await self.send_bytes(event(chunk, name=chunk.get("type") if named else None))
-
-    async def send_error(self, error: WireError, *, named: bool) -> None:
-        if named:
-            await self.send_bytes(event({"type": "error", **error.error}, name="error"))
-        else:
-            await self.send_bytes(event({"error": error.error}))
-
-    async def end(self, data: bytes) -> None:
-        self._ended = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
-
-
-def _headers(scope: dict[str, Any]) -> dict[bytes, bytes]:
-    """Headers by name.
-
-    Raises:
-        WireError: A header that decides something is given twice.
-    """
-    found: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in found and name in _ONCE:
-            raise WireError(400, f"the header {name.decode('latin-1')} is given twice")
-        found[name] = value
-    if b"transfer-encoding" in found and b"content-length" in found:
-        raise WireError(400, "content-length and transfer-encoding exclude each other")
-    return found
-
-
-_ONCE = frozenset({b"authorization", b"api-key", b"content-length", b"transfer-encoding", b"host", b"content-type"})
-
-
-async def _read_body(receive: Receive, call: Call, limit: int, timeout_s: float) -> bytes:
-    declared = call.headers.get(b"content-length", b"0")
-    if not declared.isdigit() or int(declared) > limit:
-        raise WireError(413, f"the body is longer than {limit} bytes", code="body_too_large")
-    if call.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise WireError(415, "an encoded body is not read: send plain JSON")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _ClientGoneError
-                part = message.get("body", b"")
-                size += len(part)
-                if size > limit:
-                    raise WireError(413, f"the body is longer than {limit} bytes", code="body_too_large")
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts) if len(parts) > 1 else part
-    except TimeoutError as error:
-        raise WireError(
-            408, f"the body did not come within {timeout_s:g} s", headers=((b"connection", b"close"),)
-        ) from error
-
-
-async def _unless_gone(work: Any, receive: Receive) -> Answer:
-    """The result of ``work``, unless the client leaves before: then nobody wants it."""
-    me = asyncio.current_task()
-    assert me is not None
-    gone = asyncio.ensure_future(receive())
-
-    def stop(done: asyncio.Future[Any]) -> None:
-        if not done.cancelled():
-            me.cancel()
-
-    gone.add_done_callback(stop)
-    try:
-        answer: Answer = await work
-    except asyncio.CancelledError:
-        if gone.done() and not gone.cancelled() and me.uncancel() == 0:
-            raise _ClientGoneError from None
-        raise
-    finally:
-        gone.remove_done_callback(stop)
-        gone.cancel()
-    return answer
-
-
-async def _chunks(answer: Answer) -> AsyncIterator[dict[str, Any]]:
-    """Chunks of a streamed answer, up to its end.
-
-    Raises:
-        WireError: The upstream broke off, stopped, or sent what is no chunk.
-    """
-    reader = SseReader()
-    ended = False
-    try:
-        async for piece in answer.response.content.iter_any():
-            for data in reader.feed(piece):
-                if data == b"[DONE]":
-                    return
-                chunk = _chunk(data)
-                ended = ended or _is_last(chunk)
-                yield chunk
-    except TimeoutError as error:
-        raise WireError(504, "the upstream stopped in the middle of its answer", kind="server_error") from error
-    except ValueError as error:
-        raise WireError(502, f"the upstream's stream can't be read: {error}", kind="server_error") from error
-    except OSError as error:
-        raise WireError(502, "the upstream broke off its answer", kind="server_error") from error
-    except _client_error() as error:
-        raise WireError(502, "the upstream broke off its answer", kind="server_error") from error
-    for data in reader.finish():
-        if data != b"[DONE]":
-            chunk = _chunk(data)
-            ended = ended or _is_last(chunk)
-            yield chunk
-    if not ended:
-        raise WireError(502, "the upstream ended its stream without finishing its answer", kind="server_error")
-
-
-def _client_error() -> type[Exception]:
-    import aiohttp
-
-    return aiohttp.ClientError
-
-
-def _chunk(data: bytes) -> dict[str, Any]:
-    try:
-        chunk = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise WireError(502, "the upstream sent a chunk that is not JSON", kind="server_error") from error
-    if not isinstance(chunk, dict):
-        raise WireError(502, "the upstream sent a chunk that is no object", kind="server_error")
-    if isinstance(chunk.get("error"), dict) and "choices" not in chunk and "type" not in chunk:
-        message = str(chunk["error"].get("message", "the upstream failed"))
-        raise WireError(502, message, kind=str(chunk["error"].get("type") or "upstream_error"))
-    return chunk
-
-
-def _is_last(chunk: dict[str, Any]) -> bool:
-    kind = chunk.get("type")
-    if kind is not None:
-        return kind in {"response.completed", "response.incomplete", "response.failed", "error"}
-    choices = chunk.get("choices")
-    return isinstance(choices, list) and any(isinstance(c, dict) and c.get("finish_reason") for c in choices)
 
 
 def _metadata(call: Call) -> tuple[tuple[bytes, bytes], ...]:

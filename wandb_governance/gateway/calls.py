@@ -3,60 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from wandb_governance.errors import PricingError
 from wandb_governance.gateway import wire
+from wandb_governance.gateway.answers import ANSWERS, decision_scope, provider_error
 from wandb_governance.gateway.responses_stream import ResponsesStream
+from wandb_governance.gateway.spending import reserve
 from wandb_governance.gateway.streaming import ChatStream, Redactors
-from wandb_governance.gateway.upstream import read_limited
+from wandb_governance.gateway.upstream import read_limited, upstream_headers
 from wandb_governance.gateway.wire import NO_RETRY, Slot, WireError
-from wandb_governance.policy.budget import Budget, BudgetExceededError
 from wandb_governance.policy.rule import RuleContext
 from wandb_governance.policy.stream_json import evaluate_json
 from wandb_governance.policy.vault import PLACEHOLDER, RestoreStream
 from wandb_governance.policy.verdict import Action, Decision, Mode, Scope, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from wandb_governance.gateway.deployment import Deployment, Upstream
+    from wandb_governance.gateway.endpoints import Endpoint
     from wandb_governance.gateway.records import CallJournal, CallRecord
     from wandb_governance.gateway.streaming import StreamFilter
     from wandb_governance.gateway.upstream import Answer, UpstreamClient
 
 _SLOW_NS = 3_000_000
 _STOPS = frozenset({Action.BLOCK, Action.ESCALATE})
-_FORWARDED = ("openai-organization", "openai-project", "openai-beta", "idempotency-key")
-_GUESSED_OUTPUT_TOKENS = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """What differs between the paths."""
-
-    name: str
-    path: str
-    request: Callable[[dict[str, Any]], Iterator[Slot]]
-    response: Callable[[dict[str, Any]], Iterator[Slot]]
-
-
-ENDPOINTS = {
-    "/v1/chat/completions": Endpoint(
-        name="chat", path="/chat/completions", request=wire.chat_request, response=wire.chat_response
-    ),
-    "/v1/responses": Endpoint(
-        name="responses", path="/responses", request=wire.responses_request, response=wire.responses_response
-    ),
-    "/v1/embeddings": Endpoint(
-        name="embeddings", path="/embeddings", request=wire.embeddings_request, response=wire.embeddings_response
-    ),
-}
 
 
 class Call:
@@ -81,6 +56,8 @@ class Call:
         self.context = RuleContext(scope=Scope.INPUT)
         self._upstreams: Sequence[Upstream] = ()
         self._hold: str | None = None
+        self.estimate = Decimal(0)
+        """What the call may cost; it is reserved on its budgets before it goes out."""
         self._deferred: asyncio.Future[list[tuple[Slot, Decision]]] | None = None
         self._wants_usage = False
         self.redacted: dict[str, int] = {}
@@ -189,7 +166,7 @@ class Call:
         status = answer.response.status
         self.record.status = status
         if status >= 400:
-            raise _provider_error(status, raw, answer)
+            raise provider_error(status, raw, answer)
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
@@ -268,40 +245,9 @@ class Call:
         if store is not None and self._hold is not None:
             store.settle(self._hold, self.record.cost_usd or Decimal(0))
 
-    def estimate_usd(self, journal: CallJournal) -> Decimal:
-        """About what the call will cost, from its length and the longest answer it allows."""
-        chars = sum(len(slot.text) for slot in self.endpoint.request(self.body))
-        most = next(
-            (self.body[k] for k in ("max_completion_tokens", "max_tokens", "max_output_tokens") if k in self.body), None
-        )
-        usage = {
-            "prompt_tokens": chars // 4 + 1,
-            "completion_tokens": most if isinstance(most, int) else _GUESSED_OUTPUT_TOKENS,
-        }
-        try:
-            return journal.cost_of(self.record, usage) or Decimal(0)
-        except PricingError:
-            return Decimal(0)
-
-    estimate: Decimal = Decimal(0)
-
     def _reserve(self) -> None:
-        store, key = self.deployment.store, self.record.key
-        if store is None:
-            return
-        budgets = list(self.deployment.budgets)
-        if key is not None and key.budget_usd is not None:
-            budgets.append(Budget(limit_usd=key.budget_usd, period=key.budget_period, by=("key",)))
-        hold = uuid.uuid4().hex
-        try:
-            store.reserve(hold, budgets, self.context, self.estimate)
-        except BudgetExceededError as error:
-            self.record.blocked_by, self.record.outcome = "cost-tracker", "blocked"
-            self.record.reasons = (str(error),)
-            raise WireError(
-                429, str(error), kind="policy_violation", code="insufficient_quota", headers=NO_RETRY
-            ) from error
-        self._hold = hold
+        if self.deployment.store is not None:
+            self._hold = reserve(self.deployment, self.record, self.context, self.estimate)
 
     @property
     def _has_deferred(self) -> bool:
@@ -364,7 +310,7 @@ class Call:
         record.blocked_by, record.reasons, record.outcome = policy, reasons, "blocked"
         link = self._engine.link(policy)
         message = link.message if link is not None and link.message else "; ".join(reasons)
-        status, code = _ANSWERS.get(link.kind if link else "", (400, "content_filter"))
+        status, code = ANSWERS.get(link.kind if link else "", (400, "content_filter"))
         if escalated:
             status, code = 403, "policy_escalated"
         return WireError(
@@ -400,43 +346,5 @@ class Call:
         return orjson.dumps(self.body)
 
     def _headers_for(self, upstream: Upstream) -> dict[str, str]:
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        headers["accept"] = "text/event-stream" if self.record.stream else "application/json"
-        for name in _FORWARDED:
-            value = self.headers.get(name.encode())
-            if value is not None:
-                headers[name] = value.decode("latin-1")
-        if upstream.secret is not None:
-            headers["authorization"] = f"Bearer {upstream.secret}"
-        elif not self.deployment.keys and b"authorization" in self.headers:
-            headers["authorization"] = self.headers[b"authorization"].decode("latin-1")
-        return headers
-
-
-_ANSWERS = {
-    "rbac": (403, "access_denied"),
-    "rate-limit": (429, "rate_limit_exceeded"),
-    "cost-tracker": (429, "insufficient_quota"),
-    "cost-limit": (429, "insufficient_quota"),
-}
-
-
-def decision_scope(decision: Decision) -> Scope:
-    """Scope of a decision."""
-    return decision.verdicts[0].scope if decision.verdicts else Scope.OUTPUT
-
-
-def _provider_error(status: int, raw: bytes, answer: Answer) -> WireError:
-    try:
-        error = orjson.loads(raw)["error"]
-        message = str(error.get("message", "")) if isinstance(error, dict) else str(error)
-        kind = str(error.get("type") or "upstream_error") if isinstance(error, dict) else "upstream_error"
-        code = error.get("code") if isinstance(error, dict) else None
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        message, kind, code = f"{answer.upstream.target.id} answered {status}", "upstream_error", None
-    headers = tuple(
-        (name.encode(), value.encode("latin-1", "replace"))
-        for name, value in answer.response.headers.items()
-        if name.lower() in {"retry-after", "retry-after-ms"}
-    )
-    return WireError(status, message, kind=kind, code=None if code is None else str(code), headers=headers)
+        forwards_key = not self.deployment.keys
+        return upstream_headers(upstream, self.headers, stream=self.record.stream, forwards_key=forwards_key)

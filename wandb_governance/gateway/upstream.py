@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wandb_governance.gateway.deployment import Upstream
     from wandb_governance.policy.targets import Breaker
 
+_FORWARDED = ("openai-organization", "openai-project", "openai-beta", "idempotency-key")
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -213,4 +214,25 @@ async def read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-Json = dict[str, Any]
+def upstream_headers(
+    upstream: Upstream, given: Mapping[bytes, bytes], *, stream: bool, forwards_key: bool
+) -> dict[str, str]:
+    """Headers of a request to an upstream: none of the client's but a few that are known to be harmless.
+
+    Args:
+        upstream: Whom it goes to.
+        given: The client's headers.
+        stream: Whether a stream is asked for.
+        forwards_key: Whether the client's own key goes on where the upstream has none.
+    """
+    headers = {"content-type": "application/json", "accept-encoding": "identity"}
+    headers["accept"] = "text/event-stream" if stream else "application/json"
+    for name in _FORWARDED:
+        value = given.get(name.encode())
+        if value is not None:
+            headers[name] = value.decode("latin-1")
+    if upstream.secret is not None:
+        headers["authorization"] = f"Bearer {upstream.secret}"
+    elif forwards_key and b"authorization" in given:
+        headers["authorization"] = given[b"authorization"].decode("latin-1")
+    return headers
