@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import wandb
-from wandb_governance_langchain import GovernanceCallbackHandler
 
 from tests.integrations.langchain.conftest import ANSWER, ScriptedModel, chain_of
+from wandb_governance_langchain import GovernanceCallbackHandler
 
 if TYPE_CHECKING:
     from pathlib import Path
