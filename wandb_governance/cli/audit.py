@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from wandb_governance.cli import events
 from wandb_governance.cli.promote import config_option, json_option
 
 ledger_option = click.option(
@@ -211,3 +212,8 @@ def _reading(config: Path, ledger: Path | None) -> Any:
             book.close()
 
     return opened()
+
+
+# The audit log of calls, which the gateway and audit-logger write, beside the ledger of promotions.
+audit.add_command(events.verify, name="verify-calls")
+audit.add_command(events.prove, name="prove-call")
