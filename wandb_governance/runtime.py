@@ -160,7 +160,7 @@ class Governance:
 
         Returns:
             The judgement; None where there is no policy. A fault of the engine itself is a violation where the
-            document can block on this scope: enforcement fails closed.
+            document can block or redact on this scope: enforcement fails closed.
         """
         if self.engine is None or not texts:
             return None
@@ -168,7 +168,7 @@ class Governance:
             decisions = tuple(self.engine.evaluate_many(texts, self.rule_context(span, scope, tool=tool)))
         except Exception as error:  # noqa: BLE001 - a fault of the engine must not let a call through
             fault("policy.engine", error)
-            if not self.engine.blocks_on(scope):
+            if not (self.engine.blocks_on(scope) or self.engine.redacts_on(scope)):
                 return None
             reasons = (f"the policy engine failed with {type(error).__name__}",)
             return Judgement(decisions=(), violation=PolicyViolation(policy="engine", scope=scope, reasons=reasons))

@@ -22,6 +22,7 @@ from wandb_governance.export.tables import Limits, RunTables
 from wandb_governance.export.worker import ExportWorker
 from wandb_governance.journal.base import Cursor
 from wandb_governance.journal.journal import Head, Journal, segments
+from wandb_governance.tracing.deferred import run_waiting
 from wandb_governance.tracing.guard import fault, logger
 from wandb_governance.tracing.span import Span, SpanKind, span_to_json
 
@@ -141,6 +142,7 @@ class Session:
         Returns:
             Whether W&B's SDK took it within the time; what is left stays in the journal.
         """
+        run_waiting()
         self.drain()
         if self.run is None:
             self._tend()
@@ -173,12 +175,15 @@ class Session:
         W&B's own exit hook comes later, without a hook for us, and waits for the upload. So what its SDK has taken
         counts as delivered here.
         """
+        if self.closed:
+            return
         if self.run is not None and not self.run.finished:
             self._before_finish()
         self._after_finish()
         self.closed = True
 
     def _sweep(self, *, final: bool) -> None:
+        run_waiting()
         for sweeper in list(self.sweepers):
             sweeper.sweep(final=final)
 

@@ -25,6 +25,7 @@ from llama_index_instrumentation.span.base import BaseSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
 from pydantic import PrivateAttr
 
+from wandb_governance.tracing.deferred import when_safe
 from wandb_governance.tracing.guard import observed
 from wandb_governance.tracing.span import LlmCall, SpanKind, SpanStatus
 from wandb_governance_llama_index import convert
@@ -140,6 +141,10 @@ class GovernanceSpanHandler(BaseSpanHandler[BaseSpan]):
 
     def _unread(self, step_id: str) -> None:
         """The stream of a model call is gone; an event ends the call unless it was never read."""
+        when_safe(lambda: self._abandon(step_id))
+
+    @observed
+    def _abandon(self, step_id: str) -> None:
         step = self._tracker.get(step_id)
         if step is not None and step.last is None:
             self._tracker.end(step, SpanStatus.ABANDONED)

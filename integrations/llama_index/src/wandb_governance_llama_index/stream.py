@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index_instrumentation.span import active_span_id
 
+from wandb_governance.tracing.deferred import when_safe
 from wandb_governance.tracing.guard import observed
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class TokenStream(_Proxy, Iterator[str]):
             self._finish(GeneratorExit())
 
     def __del__(self) -> None:
-        self.close()
+        when_safe(self.close)
 
 
 class AsyncTokenStream(_Proxy, AsyncIterator[str]):
@@ -104,4 +105,4 @@ class AsyncTokenStream(_Proxy, AsyncIterator[str]):
             self._finish(GeneratorExit())
 
     def __del__(self) -> None:
-        self._finish(GeneratorExit())
+        when_safe(lambda: self._finish(GeneratorExit()))

@@ -18,10 +18,10 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 from wandb_governance.errors import ConfigError
 from wandb_governance.pricing.names import canonical_provider
 from wandb_governance.runtime import Governance
+from wandb_governance.tracing.deferred import run_waiting
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai import answers, convert
 from wandb_governance_openai.call import GovernedCall
-from wandb_governance_openai.deferred import run_waiting
 from wandb_governance_openai.guard import guard, inside
 from wandb_governance_openai.stream import StreamedCall
 

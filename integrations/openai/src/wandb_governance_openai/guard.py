@@ -12,11 +12,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 from wandb_governance.policy.verdict import Scope
+from wandb_governance.tracing.deferred import when_safe
 from wandb_governance.tracing.guard import observed
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai import convert
 from wandb_governance_openai.call import GovernedCall, OpenAIPolicyViolation
-from wandb_governance_openai.deferred import when_safe
 
 if TYPE_CHECKING:
     from wandb_governance_openai.convert import Endpoint

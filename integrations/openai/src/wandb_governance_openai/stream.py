@@ -9,11 +9,11 @@ from typing import Any
 
 from wandb_governance.errors import PolicyViolation
 from wandb_governance.policy.verdict import Scope
+from wandb_governance.tracing.deferred import when_safe
 from wandb_governance.tracing.guard import fault, observed
 from wandb_governance.tracing.span import SpanStatus
 from wandb_governance_openai.call import GovernedCall, OpenAIPolicyViolation, as_openai_error
 from wandb_governance_openai.chunks import ChatReader, Reader, ResponsesReader
-from wandb_governance_openai.deferred import when_safe
 from wandb_governance_openai.texts import StreamedTexts
 
 
