@@ -24,7 +24,7 @@ from wandb_governance.journal.base import Cursor
 from wandb_governance.journal.journal import Head, Journal, segments
 from wandb_governance.tracing.deferred import run_waiting
 from wandb_governance.tracing.guard import fault, logger
-from wandb_governance.tracing.span import Span, SpanKind, span_to_json
+from wandb_governance.tracing.span import Span, SpanKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,7 +107,7 @@ class Session:
 
     def write_span(self, span: Span) -> None:
         """Put a finished span into the journal; one that cost money or ends a trace is there when this returns."""
-        payload = orjson.dumps({"type": "span", "span": span_to_json(span)}, default=str)
+        payload = orjson.dumps({"type": "span", "span": span}, default=str)
         with self._lock:
             self._buffer.append(payload)
             if span.kind in _WRITE_AT_ONCE or span.parent_id is None or len(self._buffer) >= _BUFFERED_SPANS:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -134,17 +133,6 @@ class Span:
     """Other facts worth keeping: scalars and short strings."""
 
 
-def span_to_json(span: Span) -> dict[str, Any]:
-    """``span`` as data that ``orjson`` writes and ``span_from_json`` reads, without what is empty."""
-    data = {
-        name: value
-        for name, value in zip(_SPAN_NAMES, _read_span(span), strict=True)
-        if value is not None and (value or value == 0 or name in _REQUIRED)
-    }
-    data.setdefault("parent_id", None)
-    return data
-
-
 def new_span(**values: Any) -> Span:
     """A span from all of its fields.
 
@@ -183,8 +171,6 @@ def span_from_json(data: Mapping[str, Any]) -> Span:
 
 
 _SPAN_NAMES = tuple(item.name for item in fields(Span))
-_REQUIRED = frozenset(item.name for item in fields(Span) if item.default is MISSING and item.default_factory is MISSING)
 _ASSIGN = {name: getattr(Span, name).__set__ for name in _SPAN_NAMES}
-_read_span = attrgetter(*_SPAN_NAMES)
 _SPAN_FIELDS = frozenset(_SPAN_NAMES)
 _LLM_FIELDS = frozenset(item.name for item in fields(LlmCall))
