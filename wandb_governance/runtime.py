@@ -26,7 +26,7 @@ from wandb_governance.pipeline import Enricher
 from wandb_governance.pricing.book import PriceBook
 from wandb_governance.settings import Settings
 from wandb_governance.tracing.content import ContentEncoder, Convert, Redact
-from wandb_governance.tracing.guard import fault
+from wandb_governance.tracing.guard import fault, logger
 from wandb_governance.tracing.recorder import OpenSpan, Recorder
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Governance:
         self.settings = settings or Settings.from_env()
         self.engine = _engine(policy)
         self._run: RunPort | None = None if run is None else attach(run)
+        self._prices = None if prices is None else Path(prices).absolute()
         self._book = PriceBook.load(prices)
         self._session: Session | None = None
         self._lock = threading.RLock()
@@ -119,7 +120,14 @@ class Governance:
     def _session_of(self, run: RunPort | None) -> Session:
         session = _find_session(run, self._new_session, self.settings.home)
         session.sweepers.add(self)
+        if session.prices != self._prices:
+            logger.warning(
+                "run %s has a handler with another price table already; that one counts",
+                run.descriptor.run_id if run is not None else "",
+            )
         _install_exit_hooks()
+        if run is not None:
+            _leave_first()
         return session
 
     def _new_session(self, run: RunPort | None) -> Session:
@@ -128,6 +136,7 @@ class Governance:
             settings=self.settings,
             enricher=Enricher(self._book),
             look_for_run=lambda: _claim_active_run(self.settings.home),
+            prices=self._prices,
         )
 
     def _write(self, span: Span) -> None:
@@ -209,18 +218,20 @@ class Governance:
         for verdict in _merge(decisions):
             verdict_id = self.recorder.ids.span_id()
             ids.append(verdict_id)
-            self.session.write_record(
-                _verdict_record(
-                    verdict,
-                    verdict_id,
-                    span,
-                    digest=decisions[0].policy_digest,
-                    time_ns=self.recorder.clock.now_ns(),
-                    effective=effective,
-                )
+            row = _verdict_record(
+                verdict,
+                verdict_id,
+                span,
+                digest=decisions[0].policy_digest,
+                time_ns=self.recorder.clock.now_ns(),
+                effective=effective,
             )
+            try:
+                self.session.write_record(row)
+            except Exception as error:  # noqa: BLE001 - what can't be written is still enforced
+                fault("runtime.record", error)
             span.verdict = _stricter(span.verdict, verdict.effective)
-            if violation is None and verdict.effective == "block":
+            if violation is None and verdict.effective in {"block", "escalate"}:
                 violation = PolicyViolation(
                     policy=verdict.policy, scope=scope, reasons=_reasons(verdict), verdict_id=verdict_id
                 )
@@ -399,6 +410,13 @@ def _claim_active_run(home: Path) -> None:
         known = _sessions.get((home, run.descriptor.run_id))
         if waiting is not None and waiting.run is None and (known is None or not known.serves(run)):
             _find_session(run, lambda _: waiting, home)
+            _leave_first()
+
+
+def _leave_first() -> None:
+    """At exit come before W&B's own hook, which was registered when the run began."""
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
 
 
 def _live_sessions() -> list[Session]:

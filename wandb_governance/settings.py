@@ -33,9 +33,9 @@ class Settings:
     content_limit_chars: int = 32_768
     """Longest input or output that is kept, in code points; what is longer is cut, with its length and SHA-256."""
     fsync: FsyncPolicy = "interval"
-    """When the journal is forced to the disk. A killed process loses nothing under any of them; a power cut may."""
-    fsync_interval_s: float = 1.0
-    """Seconds between two forced writes under ``interval``."""
+    """When the journal is forced to the disk; ``interval`` is each look of the export thread.
+
+    A killed process loses nothing under any of them; a power cut may."""
     segment_bytes: int = 64 * 1024 * 1024
     """Size from which a journal goes on in a new segment file."""
     export_interval_s: float = 2.0
@@ -58,6 +58,9 @@ class Settings:
             value = getattr(self, item.name)
             if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
                 raise SettingsError(f"must be above 0, not {value!r}", key=item.name)
+        if self.table_shard_rows > _MAX_SHARD_ROWS:
+            raise SettingsError(f"W&B keeps at most {_MAX_SHARD_ROWS} rows of a table", key="table_shard_rows")
+        object.__setattr__(self, "home", Path(self.home).absolute())
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"must be one of {', '.join(allowed)}, not {getattr(self, name)!r}", key=name)
@@ -77,6 +80,8 @@ class Settings:
                 values[item.name] = _parse(item.name, raw)
         return cls(**values, **overrides)
 
+
+_MAX_SHARD_ROWS = 200_000
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "fsync": get_args(FsyncPolicy),

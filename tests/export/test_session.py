@@ -170,10 +170,10 @@ def test_spans_after_the_run_finished_are_kept_and_recovered_once(
     session.journal.close()
     assert statuses(settings.home)[0].pending == 1
     again = MemoryRun(run.descriptor.run_id)
-    (result,) = recover(settings.home, reopen=lambda _: again, enricher=lambda: enricher, settings=settings)
+    (result,) = recover(settings.home, reopen=lambda _: again, enricher=lambda _: enricher, settings=settings)
     assert _ids(again, "llm_calls") == ["s1", "s2"]
     assert result.rows["llm_calls"] == 2
-    assert list(recover(settings.home, reopen=lambda _: again, enricher=lambda: enricher, settings=settings)) == []
+    assert list(recover(settings.home, reopen=lambda _: again, enricher=lambda _: enricher, settings=settings)) == []
 
 
 def test_a_resumed_run_keeps_the_rows_of_its_earlier_process(settings: Settings) -> None:
@@ -244,5 +244,5 @@ def test_a_tampered_journal_is_not_delivered(settings: Settings) -> None:
     with pytest.raises(JournalCorruptError):
         verify(session.journal.folder)
     with pytest.raises(JournalCorruptError):
-        list(recover(settings.home, reopen=lambda _: run, enricher=lambda: Enricher(PriceBook()), settings=settings))
+        list(recover(settings.home, reopen=lambda _: run, enricher=lambda _: Enricher(PriceBook()), settings=settings))
     assert "llm_calls" not in run.tables

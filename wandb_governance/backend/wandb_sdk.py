@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -112,13 +113,21 @@ def reopen(descriptor: RunDescriptor) -> WandbRun:
     return WandbRun(run)
 
 
+def _label(settings: wandb.Settings) -> str:
+    """Name of this process among those that share a run; two workers never have the same."""
+    given = getattr(settings, "x_label", None)
+    if given:
+        return str(given)
+    return "main" if getattr(settings, "x_primary", True) else f"{socket.gethostname()}-{os.getpid()}"
+
+
 class WandbRun:
     """A ``wandb`` run behind the port."""
 
     def __init__(self, run: wandb.Run) -> None:
         self.run = run
         settings = run.settings
-        mode = "offline" if getattr(run, "offline", False) else str(settings.mode or "online")
+        mode = "offline" if getattr(run, "offline", False) else str(settings.mode)
         shared = mode == "shared"
         self._descriptor = RunDescriptor(
             run_id=run.id,
@@ -127,7 +136,7 @@ class WandbRun:
             mode=mode,
             base_url=None if mode == "offline" else str(settings.base_url),
             directory=str(settings.root_dir),
-            label=str(getattr(settings, "x_label", None) or "main") if shared else "main",
+            label=_label(settings) if shared else "main",
             shared_worker=shared and not bool(getattr(settings, "x_primary", True)),
         )
 
@@ -204,8 +213,13 @@ class _Incremental:
 
     def append(self, rows: Sequence[Sequence[Cell]]) -> None:
         """Log one increment."""
+        logged = len(self._table.data)
         self._table.data.extend(list(row) for row in rows)
-        self._run._try("log", lambda: self._run.run.log({self._key: self._table}))  # noqa: SLF001
+        try:
+            self._run._try("log", lambda: self._run.run.log({self._key: self._table}))  # noqa: SLF001
+        except BackendError:
+            del self._table.data[logged:]
+            raise
 
 
 def _table(columns: Sequence[TableColumn], *, log_mode: str) -> wandb.Table:

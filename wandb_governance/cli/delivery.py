@@ -84,7 +84,12 @@ def _table(found: list[JournalStatus], home: Path) -> None:
 @click.command()
 @_home
 @click.option("--project", default=None, help="Project for records that no run has claimed.")
-@click.option("--prices", type=click.Path(path_type=Path, exists=True), default=None, help="A YAML price table.")
+@click.option(
+    "--prices",
+    type=click.Path(path_type=Path, exists=True),
+    default=None,
+    help="A YAML price table.  [default: the run's own]",
+)
 @_json
 def recover(home: Path | None, project: str | None, prices: Path | None, *, as_json: bool) -> None:
     """Deliver what a crash left behind; every row is in W&B exactly once afterwards."""
@@ -96,13 +101,12 @@ def recover(home: Path | None, project: str | None, prices: Path | None, *, as_j
     from wandb_governance.pricing.book import PriceBook
 
     settings = _settings(home)
-    book = PriceBook.load(prices)
     results = []
     with Console(stderr=True).status("reading journals") as progress:
         for result in deliver(
             settings.home,
             reopen=reopen,
-            enricher=lambda: Enricher(book),
+            enricher=lambda used: Enricher(PriceBook.load(prices or used)),
             settings=settings,
             project=project,
             progress=lambda run_id, records: progress.update(f"run {run_id}: {records} records"),

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from wandb_governance.backend.base import RunDescriptor, RunPort
-from wandb_governance.errors import ExportError
+from wandb_governance.errors import ExportError, GovernanceError
 from wandb_governance.export.feed import Feed
-from wandb_governance.export.session import descriptor_of, mark_delivered, write_json
+from wandb_governance.export.session import descriptor_of, mark_delivered, prices_of, write_json
 from wandb_governance.export.tables import Limits, RunTables
+from wandb_governance.export.worker import row_counts
 from wandb_governance.journal.journal import Head, read, repair, segments, verify, writer_is_alive
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def recover(
     home: Path,
     *,
     reopen: Reopen,
-    enricher: Callable[[], Enricher],
+    enricher: Callable[[Path | None], Enricher],
     settings: Settings,
     project: str | None = None,
     progress: Progress = lambda run_id, records: None,
@@ -116,7 +117,7 @@ def recover(
     Args:
         home: Folder of the settings.
         reopen: Opens a run again.
-        enricher: Makes the pricing.
+        enricher: Makes the pricing, given the price table of the process that is gone.
         settings: Limits.
         project: Project for records that no run has claimed; without it they are left where they are.
         progress: Told how far it is.
@@ -125,8 +126,9 @@ def recover(
         One result per run, when W&B has it all.
 
     Raises:
-        JournalCorruptError: A journal was changed after it was written; nothing of its run is delivered.
+        JournalCorruptError: A journal was changed after it was written; nothing of its run is delivered, others are.
         BackendError: W&B refused or could not be reached.
+        PriceTableError: The price table of a run is gone or wrong.
     """
     waiting: dict[tuple[str, str], list[JournalStatus]] = defaultdict(list)
     for status in statuses(home):
@@ -136,9 +138,17 @@ def recover(
         if owner is not None:
             key = (owner.run_id, owner.label if owner.mode == "shared" else "")
             waiting[key].append(replace(status, run=owner))
+    failures: list[GovernanceError] = []
     for group in waiting.values():
         if any(status.pending for status in group) and not any(status.live for status in group):
-            yield _recover_run(group, reopen=reopen, enricher=enricher(), settings=settings, progress=progress)
+            try:
+                made = enricher(prices_of(group[0].folder))
+                yield _recover_run(group, reopen=reopen, enricher=made, settings=settings, progress=progress)
+            except GovernanceError as error:
+                failures.append(error)
+    if failures:
+        # Every run had its turn; the first that failed tells why.
+        raise failures[0]
 
 
 def _claim(folder: Path, project: str) -> RunDescriptor:
@@ -165,7 +175,7 @@ def _recover_run(
         if count % 1_000 == 0:
             progress(owner.run_id, count)
     feed.tables.log_all(run)
-    run.update_summary({**feed.totals.summary(), "governance/recovered": True})
+    run.update_summary({**feed.totals.summary(), **row_counts(feed.tables.counts()), "governance/recovered": True})
     # The process that owned the run did not finish it: its exit code says so.
     run.finish(exit_code=1)
     for folder, head in heads.items():

@@ -14,7 +14,7 @@ def render() -> str:
         "",
         "Every cell may be null. A table has up to 10,000 rows, as many as W&B shows in a run; what follows is in",
         "`<name>_2` and so on. Of several processes that share a run, each worker's tables end in `.<label>`.",
-        "While a run goes on, `live/<name>` holds the newest rows; the plain names are the record.",
+        "While a run goes on, `live/<name>` grows with the first of them; the plain names are the record.",
     ]
     for table in TABLES:
         lines += ["", f"## `{table.name}`", "", table.about, "", "| column | type | meaning |", "|---|---|---|"]

@@ -38,7 +38,7 @@ class Shards:
     def __init__(self, table: Table[Any], limits: Limits, *, suffix: str, now_ns: int) -> None:
         self._table = table
         self._limits = limits
-        self._suffix = suffix
+        self.suffix = suffix
         self._rows: list[list[Cell]] = []
         self._chars = 0
         self._shard = 1
@@ -50,6 +50,10 @@ class Shards:
         self._due_ns = now_ns + self._wait_ns
         self.count = 0
 
+    def release(self) -> None:
+        """Let go of the rows."""
+        self._rows, self._chars, self._logged_rows = [], 0, 0
+
     @property
     def full(self) -> bool:
         """Whether the open shard takes no more rows."""
@@ -59,7 +63,7 @@ class Shards:
     def key(self) -> str:
         """Name of the open shard in the run."""
         number = "" if self._shard == 1 else f"_{self._shard}"
-        return f"{self._table.name}{number}{self._suffix}"
+        return f"{self._table.name}{number}{self.suffix}"
 
     def add(self, source: object) -> None:
         """Put the row of one record into the open shard."""
@@ -79,7 +83,7 @@ class Shards:
             self._logged_rows = len(self._rows)
         if self.full:
             self._shard += 1
-            self._rows, self._chars, self._logged_rows = [], 0, 0
+            self.release()
 
     def log_live(self, run: RunPort, now_ns: int) -> None:
         """Log the new rows of the first shard as an increment of ``live/<name>``, if one is due.
@@ -91,7 +95,7 @@ class Shards:
         if self._shard > 1 or not fresh or now_ns < self._due_ns or self._increments >= _LIVE_INCREMENTS:
             return
         if self._live is None:
-            self._live = run.live_table(f"live/{self._table.name}{self._suffix}", self._table.header)
+            self._live = run.live_table(f"live/{self._table.name}{self.suffix}", self._table.header)
         self._live.append(fresh)
         self._live_rows = len(self._rows)
         self._increments += 1
@@ -104,6 +108,16 @@ class RunTables:
 
     def __init__(self, limits: Limits, *, suffix: str = "", now_ns: int = 0) -> None:
         self._shards = {table.name: Shards(table, limits, suffix=suffix, now_ns=now_ns) for table in TABLES}
+
+    def name_after(self, suffix: str) -> None:
+        """Put ``suffix`` behind every table's name; before anything is logged."""
+        for shards in self._open():
+            shards.suffix = suffix
+
+    def release(self) -> None:
+        """Let go of the rows; nothing is logged any more."""
+        for shards in self._open():
+            shards.release()
 
     def add_span(self, row: PricedSpan) -> None:
         """A span goes into ``traces``, and into the table of its kind."""

@@ -35,6 +35,7 @@ class Totals:
     redacted: int = 0
     """Calls in which a policy redacted something."""
     verdicts: int = 0
+    _redacted_spans: set[str] = field(default_factory=set)
 
     def add_span(self, row: PricedSpan) -> dict[str, float] | None:
         """Add a span.
@@ -48,7 +49,9 @@ class Totals:
         self.calls += 1
         self.errors += row.span.status is SpanStatus.ERROR
         self.blocked += row.span.status is SpanStatus.BLOCKED
-        self.redacted += row.span.verdict == "redact"
+        if row.span.span_id in self._redacted_spans:
+            self._redacted_spans.discard(row.span.span_id)
+            self.redacted += 1
         point = {"latency_s": row.span.duration_ns / 1e9}
         if row.span.first_token_ns is not None:
             point["time_to_first_token_s"] = row.span.first_token_ns / 1e9
@@ -81,9 +84,10 @@ class Totals:
         }
 
     def add_verdict(self, record: Mapping[str, Any]) -> None:
-        """Add a verdict record."""
-        del record
+        """Add a verdict record; it comes before the span it belongs to."""
         self.verdicts += 1
+        if record.get("action") == "redact" and record.get("mode") == "enforce":
+            self._redacted_spans.add(str(record.get("span_id")))
 
     def to_json(self) -> dict[str, Any]:
         """The totals as plain data; money as a string, so that no digit is lost."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wandb_governance.clock import Clock, SystemClock
 from wandb_governance.errors import BackendError
-from wandb_governance.journal.journal import read
+from wandb_governance.journal.journal import Head, read
 from wandb_governance.tracing.guard import fault, logger
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wandb_governance.backend.base import RunPort
     from wandb_governance.export.feed import Feed
-    from wandb_governance.journal.base import Cursor
+    from wandb_governance.journal.base import Cursor, Entry
 
 _BACKOFF_FIRST_NS = 1_000_000_000
 _BACKOFF_LAST_NS = 60_000_000_000
@@ -57,6 +57,8 @@ class ExportWorker:
         self._own_step = own_step
         self._clock = clock or SystemClock()
         self._cursors: dict[str, Cursor] = {}
+        self.heads: dict[str, Head] = {}
+        """How far each journal has been taken, by its folder's name."""
         self._wake = threading.Condition()
         self._asked = 0
         self._done = 0
@@ -83,7 +85,11 @@ class ExportWorker:
             self._asked += 1
             ticket = self._asked
             self._wake.notify_all()
-            return self._wake.wait_for(lambda: self._done >= ticket, timeout=timeout_s)
+            done = self._wake.wait_for(lambda: self._done >= ticket, timeout=timeout_s)
+            if not done:
+                # Nobody waits any more: go on at the pace of the back-off.
+                self._asked = self._done
+            return done
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the thread after its current look."""
@@ -135,15 +141,23 @@ class ExportWorker:
         for folder in self._folders():
             for entry in read(folder, self._cursors.get(folder.name)):
                 self._cursors[folder.name] = entry.after
-                self.feed.take(entry)
+                known = self.heads.get(folder.name)
+                self.heads[folder.name] = Head(records=1 if known is None else known.records + 1, chain=entry.chain)
+                self._take(entry)
                 tables.log_full(run)
                 self._give_way()
         self._log_points(run)
         if complete:
             tables.log_all(run)
-            run.update_summary({**self.feed.totals.summary(), **_row_counts(tables.counts())})
+            run.update_summary({**self.feed.totals.summary(), **row_counts(tables.counts())})
         else:
             tables.log_live(run, now_ns)
+
+    def _take(self, entry: Entry) -> None:
+        try:
+            self.feed.take(entry)
+        except Exception as error:  # noqa: BLE001 - one odd record must not keep the others back
+            fault("export.feed", error)
 
     def _log_points(self, run: RunPort) -> None:
         if self._own_step is None:
@@ -171,5 +185,6 @@ class ExportWorker:
         self._retry_at_ns = self._clock.monotonic_ns() + self._backoff_ns
 
 
-def _row_counts(counts: dict[str, int]) -> dict[str, int]:
+def row_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Entries of the run's summary that say how many rows there are."""
     return {f"governance/rows/{name}": count for name, count in counts.items()}

@@ -65,10 +65,9 @@ class Journal:
             raise JournalError(f"another process writes to {folder}") from None
         repair(folder)
         head, self._segment = verify(folder), max(len(segments(folder)) - 1, 0)
-        self._chain = bytes.fromhex(head.chain)
-        self.records = head.records
-        self._fd = self._open_segment()
-        self._size = os.fstat(self._fd).st_size
+        self._fd = self._open_segment(self._segment)
+        self._at = (bytes.fromhex(head.chain), head.records, os.fstat(self._fd).st_size)
+        """Chain value, number of records, and bytes in the open segment."""
         self._dirty = False
         self._closed = False
 
@@ -82,29 +81,29 @@ class Journal:
         with self._lock:
             if self._closed:
                 raise JournalClosedError("the journal is closed")
-            chain, lines = self._chain, []
+            (chain, records, size), lines = self._at, []
             for payload in payloads:
                 line, chain = record.encode(chain, payload)
                 lines.append(line)
             data = b"".join(lines)
-            if self._size and self._size + len(data) > self._segment_bytes:
+            if size and size + len(data) > self._segment_bytes:
                 self._rotate()
-            self._write(data)
-            self._chain = chain
-            self.records += len(payloads)
-            self._size += len(data)
+                size = 0
             self._dirty = True
+            try:
+                self._write(data)
+                # One assignment: an interrupt falls before it, and the bytes are cut off again, or after it.
+                self._at = (chain, records + len(payloads), size + len(data))
+            except BaseException:
+                os.ftruncate(self._fd, self._at[2])
+                raise
             if self._fsync == "always":
                 self._sync()
 
     def _write(self, data: bytes) -> None:
         written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, data[written:] if written else data)
-        except OSError:
-            os.ftruncate(self._fd, self._size)
-            raise
+        while written < len(data):
+            written += os.write(self._fd, data[written:] if written else data)
 
     def sync(self) -> None:
         """Force what was appended to the disk, unless the policy is ``never``."""
@@ -122,26 +121,26 @@ class Journal:
     def _rotate(self) -> None:
         if self._fsync != "never":
             self._sync()
+        opened = self._open_segment(self._segment + 1)
         os.close(self._fd)
-        self._segment += 1
-        self._fd = self._open_segment()
-        self._size = 0
+        self._fd, self._segment = opened, self._segment + 1
+        self._at = (self._at[0], self._at[1], 0)
 
-    def _open_segment(self) -> int:
-        path = segment_path(self.folder, self._segment)
+    def _open_segment(self, number: int) -> int:
+        path = segment_path(self.folder, number)
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @property
     def head(self) -> Head:
         """Where the chain stands."""
         with self._lock:
-            return Head(records=self.records, chain=self._chain.hex())
+            return Head(records=self._at[1], chain=self._at[0].hex())
 
     @property
     def end(self) -> Cursor:
         """The place after the last record."""
         with self._lock:
-            return Cursor(segment=self._segment, offset=self._size)
+            return Cursor(segment=self._segment, offset=self._at[2])
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's files without touching them."""

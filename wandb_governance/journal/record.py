@@ -46,6 +46,8 @@ def decode(line: bytes) -> Frame | None:
         chain = bytes.fromhex(line[len(_HEAD) : len(_HEAD) + _HEX].decode("ascii"))
     except ValueError:
         return None
+    if chain.hex().encode() != line[len(_HEAD) : len(_HEAD) + _HEX]:
+        return None  # Upper case, which this module never writes.
     return Frame(chain=chain, payload=line[_PAYLOAD_AT : -len(_TAIL)])
 
 

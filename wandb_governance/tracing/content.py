@@ -32,6 +32,7 @@ _MARGIN_CHARS = 4_096
 _NODE_COST = 8
 """What a number or a container takes from the budget: without it a cycle would unfold for ever."""
 _MAX_INT = 2**63 - 1
+_SHORT_INT = 10**8
 _CACHED_CHARS = 2_048
 _CACHE_ENTRIES = 1_024
 
@@ -94,7 +95,10 @@ class ContentEncoder:
     def _string(self, value: str) -> str:
         if len(value) > self._limit:
             head = value[: self._limit + _MARGIN_CHARS]
-            return self._clean(head)[: self._limit]
+            clean = self._clean(head)
+            # What is left of the margin may end in the middle of a value.
+            end = len(clean) - _MARGIN_CHARS if len(value) > len(head) else len(clean)
+            return clean[: max(min(end, self._limit), 0)]
         if len(value) > _CACHED_CHARS:
             return self._clean(value)
         known = self._cache.get(value)
@@ -122,7 +126,7 @@ class ContentEncoder:
         if value is None or kind is bool:
             return value
         if kind is int:
-            return value if -_MAX_INT <= value <= _MAX_INT else self._string(str(value))  # type: ignore[operator]
+            return self._integer(value)  # type: ignore[arg-type]
         if kind is float:
             return value if math.isfinite(value) else str(value)  # type: ignore[arg-type]
         if depth <= 0:
@@ -132,6 +136,14 @@ class ContentEncoder:
         if kind is list or kind is tuple:
             return self._sequence(value, depth, budget)  # type: ignore[arg-type]
         return self._object(value, depth, budget)
+
+    def _integer(self, value: int) -> int | str:
+        """A number, or its redacted text where it is long enough for a card or an account."""
+        if -_SHORT_INT < value < _SHORT_INT:
+            return value
+        text = str(value)
+        clean = self._string(text)
+        return value if clean == text and -_MAX_INT <= value <= _MAX_INT else clean
 
     def _mapping(self, value: Mapping[object, object], depth: int, budget: list[int]) -> dict[str, object]:
         plain: dict[str, object] = {}

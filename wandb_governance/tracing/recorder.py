@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wandb_governance.clock import Clock, IdGenerator, RandomIds, SystemClock
@@ -207,7 +208,7 @@ class Recorder:
             trace_id=span.trace_id,
             parent_id=span.parent_id,
             kind=span.kind,
-            name=span.name,
+            name=self.encoder.text(span.name),
             status=status,
             start_ns=span.start_ns,
             duration_ns=self.clock.monotonic_ns() - span.start_monotonic_ns,
@@ -220,16 +221,31 @@ class Recorder:
             tags=tuple(map(self.encoder.text, span.tags)) if span.tags else (),
             user=self.pseudonym(context.user),
             session=self.pseudonym(context.session),
-            prompt_name=span.prompt_name,
+            prompt_name=None if span.prompt_name is None else self.encoder.text(span.prompt_name),
             prompt_version=span.prompt_version,
-            llm=span.llm,
-            retrieval=span.retrieval,
+            llm=self._call(span.llm),
+            retrieval=self._retrieval(span.retrieval),
             verdict=span.verdict,
             policies=span.policies,
             attributes=attributes,
         )
         self._sink(finished)
         return finished
+
+    def _call(self, call: LlmCall | None) -> LlmCall | None:
+        if call is None or not call.params:
+            return call
+        return replace(call, params=self.encoder.plain(call.params))  # type: ignore[arg-type]
+
+    def _retrieval(self, found: Retrieval | None) -> Retrieval | None:
+        if found is None:
+            return None
+        text = self.encoder.text
+        hits = tuple(
+            replace(hit, id=text(hit.id), source=None if hit.source is None else text(hit.source))
+            for hit in found.documents
+        )
+        return replace(found, documents=hits)
 
     def _message(self, error: BaseException) -> str:
         try:

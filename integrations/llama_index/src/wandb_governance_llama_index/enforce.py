@@ -6,6 +6,7 @@ engine, chat engine or agent that is given the wrapped model can't go round it.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
@@ -317,11 +318,15 @@ def governed_tool(tool: FunctionTool, enforcer: Enforcer) -> FunctionTool:
         (checked,) = enforcer.check([output], Scope.TOOL_RESULT, tool=name)
         return checked
 
-    def call(**kwargs: Any) -> Any:
-        return after(tool.fn(**before(kwargs)))
+    def named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        bound = inspect.signature(tool.real_fn).bind(*args, **kwargs)
+        return before({**bound.arguments, **bound.arguments.pop("kwargs", {})})
 
-    async def acall(**kwargs: Any) -> Any:
-        return after(await tool.async_fn(**before(kwargs)))
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return after(tool.fn(**named(args, kwargs)))
+
+    async def acall(*args: Any, **kwargs: Any) -> Any:
+        return after(await tool.async_fn(**named(args, kwargs)))
 
     return FunctionTool(fn=call, metadata=tool.metadata, async_fn=acall)
 

@@ -242,11 +242,12 @@ class GovernanceEventHandler(BaseEventHandler):
         step.open.llm = convert.call_of(event.model_dict, event.additional_kwargs, input_chars=chars)
 
     def _call_ended(self, step: Step, response: Any, error: BaseException | None) -> None:
-        if step.is_call:
-            call = step.open.llm or LlmCall()
-            step.open.llm = convert.answered(call, response, streaming=step.exited)
-            if response is not None:
-                step.open.output = self._tracker.governance.recorder.encoder.encode(response)
+        counted = step.nested_in or step
+        if counted is step or response is not None:
+            # An inner answer counts too where the outer call never hands it on, as when a policy blocks it.
+            counted.open.llm = convert.answered(counted.open.llm or LlmCall(), response, streaming=counted.exited)
+        if counted is step and response is not None:
+            step.open.output = self._tracker.governance.recorder.encoder.encode(response)
         if step.exited or error is not None:
             self._tracker.end(step, error=error)
 

@@ -35,6 +35,10 @@ class Instrumentation:
         self.tracker = Tracker(governance)
         self._spans = GovernanceSpanHandler(self.tracker)
         self._events = GovernanceEventHandler(self.tracker)
+        governance.on_sweep(self._sweep)
+
+    def _sweep(self, *, final: bool) -> None:
+        self.tracker.sweep(older_than_s=0.0 if final else self.governance.settings.abandon_after_s)
 
     def install(self) -> None:
         """Listen at the root dispatcher."""
@@ -55,7 +59,7 @@ class Instrumentation:
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Bring everything recorded so far to W&B; spans that nothing can end any more are recorded as abandoned."""
-        self.tracker.sweep(older_than_s=self.governance.settings.abandon_after_s)
+        self._sweep(final=False)
         return self.governance.flush(timeout_s)
 
     def govern(self, llm: LLM) -> GovernedLLM:

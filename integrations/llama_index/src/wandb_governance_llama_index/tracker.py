@@ -64,7 +64,7 @@ class Tracker:
         self.governance = governance
         self._steps: dict[str, Step] = {}
         self._chats: dict[int, Step] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def enter(self, step_id: str, parent_id: str | None, instance: object, name: str) -> Step | None:
         """A decorated call begins.
