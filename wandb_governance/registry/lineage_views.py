@@ -13,7 +13,7 @@ from wandb_governance.registry.report import plain
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-PRODUCER = "https://pypi.org/project/wandb-governance"
+PRODUCER = "urn:wandb-governance"
 _RUN_EVENT = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _NAMESPACE = uuid.UUID("6f0c1c1e-6f0e-5f0a-9d8e-2b1f7f5f3c11")
 _COLOURS = {
