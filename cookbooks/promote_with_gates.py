@@ -114,7 +114,10 @@ def log(name, type, file, text):
         return artifact.qualified_name
 
 
-questions = [{"example_id": str(i), "question": f"{i} + 1?", "answer": str(i + 1), "locale": "de" if i % 2 else "en"} for i in range(60)]
+questions = [
+    {"example_id": str(i), "question": f"{i} + 1?", "answer": str(i + 1), "locale": "de" if i % 2 else "en"}
+    for i in range(60)
+]
 golden = log("golden", "dataset", "golden.jsonl", "\n".join(json.dumps(row) for row in questions))
 good = log("adapter", "model", "adapter.json", '{"rank": 8, "epochs": 3}')
 worse = log("adapter", "model", "adapter.json", '{"rank": 8, "epochs": 30}')
@@ -146,7 +149,13 @@ def model(wrong_every):
     return predict
 
 
-where = {"registry": registry, "dataset": golden, "project": "local/orders", "key": keys["evaluator"], "clock": SystemClock()}
+where = {
+    "registry": registry,
+    "dataset": golden,
+    "project": "local/orders",
+    "key": keys["evaluator"],
+    "clock": SystemClock(),
+}
 for version, wrong_every in ((good, 0), (worse, 4)):
     print(evaluate(suite, candidate=version, predict=model(wrong_every), **where).source)
 
@@ -182,13 +191,19 @@ print(next(gate["reason"] for gate in report["gates"] if gate["gate"].startswith
 
 # %%
 waiting = subprocess.run(
-    [*command, "promote", "order-bot", good, "--to", "production", "--json"], capture_output=True, text=True, check=False
+    [*command, "promote", "order-bot", good, "--to", "production", "--json"],
+    capture_output=True,
+    text=True,
+    check=False,
 )
 promotion = json.loads(waiting.stdout)["id"]
 for person in ("ben", "dev"):
     vote = subprocess.run(
         [*command, "approve", promotion, "--json"],
-        capture_output=True, text=True, check=False, env={**os.environ, "WANDB_GOVERNANCE_APPROVER_KEY": secret(person)},
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "WANDB_GOVERNANCE_APPROVER_KEY": secret(person)},
     )
     answer = json.loads(vote.stdout)
     print(person, answer["state"], answer.get("missing", ""))
@@ -208,7 +223,9 @@ except wandb.errors.CommError as error:
 # ## What the ledger says
 
 # %%
-verified = json.loads(subprocess.run([*command, "audit", "verify", "--json"], capture_output=True, text=True, check=True).stdout)
+verified = json.loads(
+    subprocess.run([*command, "audit", "verify", "--json"], capture_output=True, text=True, check=True).stdout
+)
 print({name: verified[name] for name in ("intact", "entries", "problem")})
 history = subprocess.run([*command, "audit", "log", "--json"], capture_output=True, text=True, check=True).stdout
 print([json.loads(line)["kind"] for line in history.splitlines()])
@@ -217,7 +234,7 @@ print([json.loads(line)["kind"] for line in history.splitlines()])
 live = wandb.Api().artifact("wandb-registry-model/order-bot:production")
 assert live.source_qualified_name == good
 assert verified["intact"]
-subprocess.run([*command, "server", "stop", "--data-dir", "data"], capture_output=True, check=True);
+subprocess.run([*command, "server", "stop", "--data-dir", "data"], capture_output=True, check=True)
 
 # %% [markdown]
 # Next: `trace_a_prediction` walks from one answer back to the version, its evaluation and these approvals.

@@ -31,7 +31,12 @@ os.chdir(folder)
 command = [sys.executable, "-m", "wandb_governance"]
 arguments = ["server", "--background", "--json", "--port", "0", "--data-dir", "data"]
 server = json.loads(subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout)
-os.environ |= {"WANDB_BASE_URL": server["url"], "WANDB_API_KEY": server["api_key"], "WANDB_DIR": str(folder), "WANDB_SILENT": "true"}
+os.environ |= {
+    "WANDB_BASE_URL": server["url"],
+    "WANDB_API_KEY": server["api_key"],
+    "WANDB_DIR": str(folder),
+    "WANDB_SILENT": "true",
+}
 os.environ.pop("WANDB_MODE", None)
 
 # %% [markdown]
@@ -105,7 +110,11 @@ with open_session(Path("governance.yaml"), write=True) as session:
     waiting = session.promoter.promote("order-bot", model, "production")
     now = clock.now_ns()
     vote = Vote(
-        promotion=waiting.id, choice=Choice.APPROVE, person="ben", binding=binding_of(waiting), issued_at_ns=now,
+        promotion=waiting.id,
+        choice=Choice.APPROVE,
+        person="ben",
+        binding=binding_of(waiting),
+        issued_at_ns=now,
         expires_at_ns=now + 24 * hour_ns,
     )
     session.promoter.ballot.cast(waiting, vote.sealed(ben))
@@ -136,7 +145,9 @@ with wandb.init(project="orders", job_type="app", settings=quiet) as run:
 # A user complains. Support finds the id of the call in the table `llm_calls`.
 
 # %%
-table = next(item for item in wandb.Api().run(application).logged_artifacts() if "llm_calls" in item.name).get("llm_calls")
+table = next(item for item in wandb.Api().run(application).logged_artifacts() if "llm_calls" in item.name).get(
+    "llm_calls"
+)
 prediction = dict(zip(table.columns, table.data[0], strict=True))["span_id"]
 
 # %% [markdown]
@@ -148,7 +159,9 @@ prediction = dict(zip(table.columns, table.data[0], strict=True))["span_id"]
 # %%
 found = subprocess.run(
     [*command, "lineage", prediction, "--project", "local/orders", "--json", "--html", "lineage.html"],
-    capture_output=True, text=True, check=True,
+    capture_output=True,
+    text=True,
+    check=True,
 )
 graph = json.loads(found.stdout)
 kinds = {node["id"]: node["kind"] for node in graph["nodes"]}
@@ -164,7 +177,9 @@ for edge in graph["edges"]:
 # Python's standard library and openssl only.
 
 # %%
-bundle = subprocess.run([*command, "evidence", "--framework", "nist-ai-rmf", "--out", "bundle"], capture_output=True, text=True, check=True)
+bundle = subprocess.run(
+    [*command, "evidence", "--framework", "nist-ai-rmf", "--out", "bundle"], capture_output=True, text=True, check=True
+)
 print(bundle.stdout.split("wrote")[0])
 verified = subprocess.run([sys.executable, "-I", "bundle/verify.py"], capture_output=True, text=True, check=False)
 print(verified.stdout.split("keys")[0])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,11 +16,15 @@ from wandb_governance.registry.ballot import binding_of
 from wandb_governance.registry.document import GovernanceDocument, load_document
 from wandb_governance.registry.keys import SigningKey
 from wandb_governance.registry.ledger import Ledger
-from wandb_governance.registry.promotion import Promotion
 from wandb_governance.registry.suite import Answer, Suite, evaluate
 from wandb_governance.registry.workflow import Promoter
 
 from .doubles import FolderRegistry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wandb_governance.registry.promotion import Promotion
 
 HOUR_NS = 3_600 * 1_000_000_000
 START_NS = time.time_ns()
@@ -87,8 +90,13 @@ class World:
 
     def promoter(self, **changes: Any) -> Promoter:
         promoter = Promoter(
-            document=self.document, folder=self.folder, registry=self.registry, ledger=self.ledger(), clock=self.clock,
-            ids=RandomIds(), key=self.writer,
+            document=self.document,
+            folder=self.folder,
+            registry=self.registry,
+            ledger=self.ledger(),
+            clock=self.clock,
+            ids=RandomIds(),
+            key=self.writer,
         )
         return replace(promoter, **changes)
 
@@ -115,15 +123,27 @@ class World:
             **suite,
         )
         version = evaluate(
-            made, registry=self.registry, candidate=source, dataset=GOLDEN, predict=predict, project="acme/bot",
-            key=self.evaluator, clock=self.clock,
+            made,
+            registry=self.registry,
+            candidate=source,
+            dataset=GOLDEN,
+            predict=predict,
+            project="acme/bot",
+            key=self.evaluator,
+            clock=self.clock,
         )
         return version.source
 
-    def vote(self, promotion: Promotion, person: str, choice: Choice = Choice.APPROVE, **changes: Any) -> dict[str, Any]:
+    def vote(
+        self, promotion: Promotion, person: str, choice: Choice = Choice.APPROVE, **changes: Any
+    ) -> dict[str, Any]:
         now = self.clock.now_ns()
         vote = Vote(
-            promotion=promotion.id, choice=choice, person=person, binding=binding_of(promotion), issued_at_ns=now,
+            promotion=promotion.id,
+            choice=choice,
+            person=person,
+            binding=binding_of(promotion),
+            issued_at_ns=now,
             expires_at_ns=now + 48 * HOUR_NS,
         )
         return replace(vote, **changes).sealed(self.people[person])
@@ -132,14 +152,15 @@ class World:
 def yaml_text(people: dict[str, SigningKey], writer: SigningKey, evaluator: SigningKey) -> str:
     def person(name: str, roles: str) -> str:
         return (
-            f"  - id: {name}\n    roles: [{roles}]\n    accounts:\n      wandb: [{name}]\n      email: [{name}@acme.test]\n"
+            f"  - id: {name}\n    roles: [{roles}]\n    accounts:\n"
+            f"      wandb: [{name}]\n      email: [{name}@acme.test]\n"
             f"      jira: [jira-{name}]\n      github: [{name}-gh]\n      servicenow: [{name}.sn]\n"
-            f"      credoai: [{name}@acme.test]\n    keys: [\"{people[name].public.text}\"]\n"
+            f'      credoai: [{name}@acme.test]\n    keys: ["{people[name].public.text}"]\n'
         )
 
     return (
         "version: 1\nledger: ledger.db\nproject: acme/governance\n"
-        f"trust:\n  ledger: [\"{writer.public.text}\"]\n  evaluators: [\"{evaluator.public.text}\"]\npeople:\n"
+        f'trust:\n  ledger: ["{writer.public.text}"]\n  evaluators: ["{evaluator.public.text}"]\npeople:\n'
         + person("ana", "engineer")
         + person("ben", "ml-lead")
         + person("cho", "compliance, ml-lead")
@@ -186,11 +207,18 @@ def world(tmp_path: Path) -> World:
     writer, evaluator = SigningKey.generate(), SigningKey.generate()
     registry = FolderRegistry(tmp_path / "wandb")
     made = World(
-        folder=tmp_path, registry=registry, clock=SteppedClock(), writer=writer, evaluator=evaluator, people=people, yaml=""
+        folder=tmp_path,
+        registry=registry,
+        clock=SteppedClock(),
+        writer=writer,
+        evaluator=evaluator,
+        people=people,
+        yaml="",
     )
     made.write_yaml(yaml_text(people, writer, evaluator))
     rows = [
-        {"example_id": str(i), "question": f"q{i}", "answer": f"a{i}", "locale": "de" if i % 2 else "en"} for i in range(EXAMPLES)
+        {"example_id": str(i), "question": f"q{i}", "answer": f"a{i}", "locale": "de" if i % 2 else "en"}
+        for i in range(EXAMPLES)
     ]
     registry.log(GOLDEN, {"golden.jsonl": "".join(json.dumps(row) + "\n" for row in rows)}, type="dataset")
     made.train(1)

@@ -6,13 +6,15 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wandb_governance.backend.registry import Publication, RunFacts, Version
 from wandb_governance.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 
 class FolderRegistry:
@@ -44,7 +46,13 @@ class FolderRegistry:
     # what a test arranges
 
     def log(
-        self, source: str, files: Mapping[str, str], *, type: str = "model", metadata: Mapping[str, Any] | None = None, run: str = ""
+        self,
+        source: str,
+        files: Mapping[str, str],
+        *,
+        type: str = "model",
+        metadata: Mapping[str, Any] | None = None,
+        run: str = "",
     ) -> str:
         """Log a version, as a run would; returns its artifact id."""
         with self._locked() as state:
@@ -55,7 +63,11 @@ class FolderRegistry:
                 (blobs / name).parent.mkdir(parents=True, exist_ok=True)
                 (blobs / name).write_text(text)
             state["versions"][artifact_id] = {
-                "source": source, "type": type, "metadata": dict(metadata or {}), "run": run, "blobs": str(blobs),
+                "source": source,
+                "type": type,
+                "metadata": dict(metadata or {}),
+                "run": run,
+                "blobs": str(blobs),
                 "digest": f"md5-{source}",
             }
             return artifact_id
@@ -102,11 +114,20 @@ class FolderRegistry:
     def _version(self, state: dict[str, Any], artifact_id: str, name: str) -> Version:
         record = state["versions"][artifact_id]
         aliases = [
-            alias for item in state["collections"].values() for alias, held in item["aliases"].items() if held == artifact_id
+            alias
+            for item in state["collections"].values()
+            for alias, held in item["aliases"].items()
+            if held == artifact_id
         ]
         return Version(
-            name=name, source=record["source"], artifact_id=artifact_id, type=record["type"], digest=record["digest"],
-            metadata=record["metadata"], description=record.get("description", ""), aliases=tuple(aliases),
+            name=name,
+            source=record["source"],
+            artifact_id=artifact_id,
+            type=record["type"],
+            digest=record["digest"],
+            metadata=record["metadata"],
+            description=record.get("description", ""),
+            aliases=tuple(aliases),
         )
 
     def move_alias(self, version: Version, collection: str, alias: str) -> None:
@@ -125,7 +146,11 @@ class FolderRegistry:
         with self._locked() as state:
             item = state["collections"].get(collection, {"aliases": {}, "members": []})
             ids = dict.fromkeys([*item["members"], *item["aliases"].values()])
-            return [self._version(state, i, state["versions"][i]["source"]) for i in reversed(list(ids)) if i in state["versions"]]
+            return [
+                self._version(state, i, state["versions"][i]["source"])
+                for i in reversed(list(ids))
+                if i in state["versions"]
+            ]
 
     def download(self, version: Version, folder: Path) -> None:
         with self._locked() as state:
@@ -181,10 +206,16 @@ class FolderRegistry:
         project = publication.project if "/" in publication.project else f"acme/{publication.project}"
         source, path = f"{project}/{publication.name}:v{number}", f"{project}/run{run_number}"
         self.record_run(
-            RunFacts(path=path, state="finished", user=self.user, job_type=publication.job_type, summary=publication.summary),
+            RunFacts(
+                path=path, state="finished", user=self.user, job_type=publication.job_type, summary=publication.summary
+            ),
             used=publication.uses,
         )
-        files = {p.relative_to(publication.folder).as_posix(): p.read_text() for p in publication.folder.rglob("*") if p.is_file()}
+        files = {
+            p.relative_to(publication.folder).as_posix(): p.read_text()
+            for p in publication.folder.rglob("*")
+            if p.is_file()
+        }
         self.log(source, files, type=publication.type, metadata=publication.metadata, run=path)
         version = self.resolve(source)
         assert version is not None

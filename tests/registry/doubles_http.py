@@ -55,7 +55,7 @@ def serving(answer: Answer) -> Iterator[Service]:
             if status != 204:
                 self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of http.server
 
         def log_message(self, format: str, *args: object) -> None:
             pass

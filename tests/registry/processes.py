@@ -8,9 +8,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .conftest import World
+if TYPE_CHECKING:
+    from .conftest import World
 
 DRIVER = Path(__file__).with_name("driver.py")
 
@@ -26,7 +27,10 @@ def start(world: World, do: list[list[str]], *, registry: str | None = None, **o
     environ = {**os.environ, "WANDB_GOVERNANCE_SIGNING_KEY": seed(world)}
     return subprocess.Popen(
         [sys.executable, str(DRIVER), json.dumps(wanted)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
     )
 
 

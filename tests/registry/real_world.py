@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 import wandb
 
 from wandb_governance.backend.registry import WandbRegistry
@@ -51,8 +50,14 @@ class RealWorld:
         from wandb_governance.registry.document import load_document
 
         return Promoter(
-            document=load_document(self.file), folder=self.folder, registry=self.registry, ledger=self.ledger(),
-            clock=SystemClock(), ids=RandomIds(), key=self.writer, **changes,
+            document=load_document(self.file),
+            folder=self.folder,
+            registry=self.registry,
+            ledger=self.ledger(),
+            clock=SystemClock(),
+            ids=RandomIds(),
+            key=self.writer,
+            **changes,
         )
 
     def session(self, **options: Any) -> Any:
@@ -61,9 +66,10 @@ class RealWorld:
     def log(self, name: str, type: str, files: dict[str, str], *, uses: tuple[str, ...] = (), **run: Any) -> str:
         """Log an artifact from a run of its own."""
         metadata = run.pop("metadata", {})
-        with tempfile.TemporaryDirectory() as scratch, wandb.init(
-            project=self.project, dir=scratch, settings=wandb.Settings(**_SETTINGS), **run
-        ) as live:
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            wandb.init(project=self.project, dir=scratch, settings=wandb.Settings(**_SETTINGS), **run) as live,
+        ):
             for used in uses:
                 live.use_artifact(used)
             artifact = wandb.Artifact(name, type=type, metadata=metadata)
@@ -92,8 +98,14 @@ class RealWorld:
             groups=("locale",),
         )
         return evaluate(
-            suite, registry=self.registry, candidate=source, dataset=self.golden, predict=predict,
-            project=f"local/{self.project}", key=self.evaluator, clock=SystemClock(),
+            suite,
+            registry=self.registry,
+            candidate=source,
+            dataset=self.golden,
+            predict=predict,
+            project=f"local/{self.project}",
+            key=self.evaluator,
+            clock=SystemClock(),
         ).source
 
     def holder(self, alias: str) -> str | None:
@@ -108,12 +120,16 @@ def build(folder: Path, project: str) -> RealWorld:
         folder=folder, project=project, people=people, writer=SigningKey.generate(), evaluator=SigningKey.generate()
     )
     text = yaml_text(people, world.writer, world.evaluator).replace("wandb: [ana]", "wandb: [ana, local]")
-    text = text.replace("wandb-registry-model/support-bot", world.collection).replace("acme/governance", "local/governance")
-    text = text.replace("      - lineage_complete\n", "      - lineage_complete: {require: [producer, dataset, evaluation]}\n")
+    text = text.replace("wandb-registry-model/support-bot", world.collection).replace(
+        "acme/governance", "local/governance"
+    )
+    text = text.replace(
+        "      - lineage_complete\n", "      - lineage_complete: {require: [producer, dataset, evaluation]}\n"
+    )
     world.file.write_text(text)
-    rows = [{"example_id": str(i), "question": f"q{i}", "answer": f"a{i}", "locale": "de" if i % 2 else "en"} for i in range(60)]
+    rows = [
+        {"example_id": str(i), "question": f"q{i}", "answer": f"a{i}", "locale": "de" if i % 2 else "en"}
+        for i in range(60)
+    ]
     world.golden = world.log("golden", "dataset", {"golden.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
     return world
-
-
-

@@ -6,8 +6,7 @@ import hashlib
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +20,9 @@ from wandb_governance.registry.content import content_of
 from wandb_governance.registry.promotion import Promotion, State, load
 
 from .conftest import CARD, COLLECTION, GOLDEN, HOUR_NS, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 V1 = "acme/bot/adapter:v1"
 
@@ -84,7 +86,11 @@ def test_05_a_vote_in_someone_elses_name_is_refused(world: World) -> None:
 
     now = world.clock.now_ns()
     forged = Vote(
-        promotion=promotion.id, choice=Choice.APPROVE, person="dev", binding=binding_of(promotion), issued_at_ns=now,
+        promotion=promotion.id,
+        choice=Choice.APPROVE,
+        person="dev",
+        binding=binding_of(promotion),
+        issued_at_ns=now,
         expires_at_ns=now + HOUR_NS,
     ).sealed(world.people["ben"])
     with pytest.raises(ApprovalError):
@@ -93,7 +99,9 @@ def test_05_a_vote_in_someone_elses_name_is_refused(world: World) -> None:
 
 def test_05_an_author_nobody_knows_keeps_everyone_from_approving(world: World) -> None:
     """Anyone could be behind the account, so it must be listed first."""
-    world.registry.record_run(RunFacts(path="acme/bot/train1", state="finished", user="ana2", commit="a" * 40), used=[GOLDEN])
+    world.registry.record_run(
+        RunFacts(path="acme/bot/train1", state="finished", user="ana2", commit="a" * 40), used=[GOLDEN]
+    )
     promoter, promotion = waiting(world)
     assert vote(world, promoter, promotion, "ben", "dev").state is State.AWAITING_APPROVAL
     assert "wandb:ana2" in promoter.tally(load(promoter.ledger, promotion.id)).missing
@@ -171,7 +179,9 @@ def test_08_the_root_is_what_coreutils_print(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"metadata": {"licence": "other"}}, {"description": "now says something else"}], ids=["metadata", "description"]
+    "change",
+    [{"metadata": {"licence": "other"}}, {"description": "now says something else"}],
+    ids=["metadata", "description"],
 )
 def test_09_a_changed_description_voids_approvals(world: World, change: dict[str, Any]) -> None:
     """What approvers read is bound as well as the bytes."""
@@ -206,7 +216,9 @@ def test_10_an_approval_taken_back_between_check_and_commit_refuses(world: World
     def meanwhile(step: str) -> None:
         if step == "recheck" and cast:
             ballot, promotion = cast[0]
-            ballot.ledger.append("vote", promotion=promotion.id, body={"envelope": world.vote(promotion, "dev", Choice.REVOKE)})
+            ballot.ledger.append(
+                "vote", promotion=promotion.id, body={"envelope": world.vote(promotion, "dev", Choice.REVOKE)}
+            )
 
     promoter, promotion = waiting(world, on_step=meanwhile)
     cast.append((promoter.ballot, promotion))

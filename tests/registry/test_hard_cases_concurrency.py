@@ -144,7 +144,7 @@ def test_04_a_lost_webhook_does_not_matter(world: World) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_17_a_process_killed_at_any_step_leaves_what_recovery_can_mend(world: World, step: str) -> None:
-    """``kill -9`` right before or after each step; never committed without the alias, never the alias without a record."""
+    """``kill -9`` right before or after each step: never committed without the alias, nor the alias without record."""
     killed = start(world, [["promote", "support-bot", V1, "staging"]], die_at=step)
     finish(killed)
     assert killed.returncode == -9

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +20,9 @@ from wandb_governance.registry.document import load_document
 from wandb_governance.registry.gate import Candidate, Evaluation, Evidence, GateResult, Status, overall, run_gates
 from wandb_governance.registry.gates import GATES
 from wandb_governance.registry.incidents import Finding, IncidentBook, IncidentState
+from wandb_governance.registry.outcome import Exit, exit_code
 from wandb_governance.registry.promotion import State, all_promotions
 from wandb_governance.registry.reconcile import Agreement, Reconciler
-from wandb_governance.registry.outcome import Exit, exit_code
 
 from .conftest import COLLECTION, START_NS, World
 
@@ -32,8 +32,16 @@ CANDIDATE = Candidate(thing="bot", version="v", source="v", artifact_id="1", dig
 
 def evidence(rows: list[dict[str, Any]], **changes: Any) -> Evidence:
     evaluation = Evaluation(
-        artifact="e", subject_root="r", dataset="d", dataset_root="dr", run="run", run_state="finished", finished_at_ns=START_NS,
-        metrics={}, examples=rows, signed_by="k",
+        artifact="e",
+        subject_root="r",
+        dataset="d",
+        dataset_root="dr",
+        run="run",
+        run_state="finished",
+        finished_at_ns=START_NS,
+        metrics={},
+        examples=rows,
+        signed_by="k",
     )
     return Evidence(candidate=CANDIDATE, now_ns=START_NS, evaluation=evaluation, **changes)
 
@@ -64,12 +72,16 @@ def test_15_no_gates_at_all_is_undecided() -> None:
     assert overall(run_gates([], evidence([]))) is Status.UNDECIDED
 
 
-VALUES = st.one_of(st.none(), st.just(math.nan), st.just(math.inf), st.text(max_size=3), st.lists(st.integers(), max_size=1))
+VALUES = st.one_of(
+    st.none(), st.just(math.nan), st.just(math.inf), st.text(max_size=3), st.lists(st.integers(), max_size=1)
+)
 
 
 @given(bad=VALUES, good=st.lists(st.floats(0.9, 1), min_size=20, max_size=25), where=st.integers(0, 19))
 @settings(max_examples=60, deadline=None)
-def test_15_one_value_that_is_no_number_makes_every_metric_gate_undecided(bad: Any, good: list[float], where: int) -> None:
+def test_15_one_value_that_is_no_number_makes_every_metric_gate_undecided(
+    bad: Any, good: list[float], where: int
+) -> None:
     """NaN, None, text or a missing value anywhere in the column."""
     rows: list[dict[str, Any]] = [{"example_id": str(i), "m": value, "g": str(i % 2)} for i, value in enumerate(good)]
     rows[where]["m"] = bad
@@ -86,8 +98,11 @@ def test_15_one_value_that_is_no_number_makes_every_metric_gate_undecided(bad: A
 def test_15_zero_examples_never_pass(kind: str) -> None:
     """Every gate over results, on an empty evaluation."""
     settings_of = {
-        "metric": {"metric": "m", "at_least": 0.0}, "no_regression": {"metric": "m"}, "latency": {"at_most_s": 1.0},
-        "fairness": {"metric": "m", "group": "g", "max_gap": 0.5}, "cost": {"mean_at_most_usd": "1"},
+        "metric": {"metric": "m", "at_least": 0.0},
+        "no_regression": {"metric": "m"},
+        "latency": {"at_most_s": 1.0},
+        "fairness": {"metric": "m", "group": "g", "max_gap": 0.5},
+        "cost": {"mean_at_most_usd": "1"},
     }
     gate = GATES[kind].model_validate(settings_of.get(kind, {}))
     (result,) = run_gates([gate], evidence([], incumbent=replace(CANDIDATE, root="other")))
@@ -165,7 +180,11 @@ def test_16_metrics_edited_in_the_summary_after_the_evaluation_refuse(world: Wor
     """The run's page shows another figure than the signed results."""
     world.registry.record_run(
         RunFacts(
-            path="acme/bot/run2", state="finished", user="ana", job_type="evaluation", summary={"evaluation/correctness": 0.99}
+            path="acme/bot/run2",
+            state="finished",
+            user="ana",
+            job_type="evaluation",
+            summary={"evaluation/correctness": 0.99},
         ),
         used=[V1],
     )
@@ -204,7 +223,11 @@ def test_16_an_old_evaluation_refuses(world: World) -> None:
 
 def test_16_an_evaluation_on_another_dataset_refuses(world: World) -> None:
     """The golden dataset is pinned by its root."""
-    world.write_yaml(world.yaml.replace("      - policy_clean\n", "      - policy_clean\n      - evaluation: {dataset_root: abc}\n", 1))
+    world.write_yaml(
+        world.yaml.replace(
+            "      - policy_clean\n", "      - policy_clean\n      - evaluation: {dataset_root: abc}\n", 1
+        )
+    )
     assert "not the golden one" in gate_of(world).reason
 
 
@@ -293,7 +316,9 @@ def test_28_five_hundred_flapping_features_are_one_incident() -> None:
     news = []
     for hour in range(24):
         found = [
-            Finding(monitor="psi", subject="bot", digest="r1", detail=f"feature {i}") for i in range(500) if (i + hour) % 3 == 0
+            Finding(monitor="psi", subject="bot", digest="r1", detail=f"feature {i}")
+            for i in range(500)
+            if (i + hour) % 3 == 0
         ]
         news += book.look(found if hour % 5 else [])
     assert [item.state for item in news] == [IncidentState.OPEN]
@@ -322,7 +347,7 @@ def test_30_hostile_text_is_shown_and_never_interpreted() -> None:
     assert row.replace("\\|", "").count("|") == 4
     assert not any(ord(char) < 32 for char in row)
     assert "\u202e" not in row
-    root = ElementTree.fromstring(report.junit(HOSTILE, gates))
+    root = ET.fromstring(report.junit(HOSTILE, gates))
     assert root.find(".//failure") is not None
     assert "\x1b" not in (root.find(".//failure").get("message") or "")  # type: ignore[union-attr]
     annotation = report.github_annotations(gates)
@@ -333,6 +358,10 @@ def test_30_hostile_text_is_shown_and_never_interpreted() -> None:
 def test_a_failed_gate_and_an_undecided_one_have_their_own_exit_codes(world: World) -> None:
     """1 when the candidate is at fault, 4 when nobody can tell."""
     bare = world.train(2, evaluated=False)
-    world.write_yaml(world.yaml.replace("      - metric: {metric: correctness, at_least: 0.8}\n    approvals", "      - policy_clean\n    approvals"))
+    world.write_yaml(
+        world.yaml.replace(
+            "      - metric: {metric: correctness, at_least: 0.8}\n    approvals", "      - policy_clean\n    approvals"
+        )
+    )
     assert exit_code(world.promoter().promote("support-bot", bare, "staging")) is Exit.FAILED
     assert overall([GateResult(gate="a", status=Status.UNDECIDED, reason="")]) is Status.UNDECIDED

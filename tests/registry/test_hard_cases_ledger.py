@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +22,9 @@ from wandb_governance.registry.rollback import REVIEW_DUE, Rollback, finish, rol
 from wandb_governance.registry.verify import Anchor, verify
 
 from .conftest import COLLECTION, SteppedClock, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 V1, V2, V3 = (f"acme/bot/adapter:v{number}" for number in (1, 2, 3))
 KEY = SigningKey.generate()
@@ -60,13 +62,18 @@ TAMPERED = {
     "edited": ("UPDATE entries SET record = replace(record, '\"number\":4', '\"number\":9') WHERE seq = 5", 5),
     "deleted": ("DELETE FROM entries WHERE seq = 5", 5),
     "reordered": (
-        "UPDATE entries SET seq = CASE seq WHEN 5 THEN 106 WHEN 6 THEN 105 ELSE seq END WHERE seq IN (5, 6);"
-        "UPDATE entries SET seq = seq - 100 WHERE seq > 100",
+        (
+            "UPDATE entries SET seq = CASE seq WHEN 5 THEN 106 WHEN 6 THEN 105 ELSE seq END WHERE seq IN (5, 6);"
+            "UPDATE entries SET seq = seq - 100 WHERE seq > 100"
+        ),
         5,
     ),
     "hash replaced": ("UPDATE entries SET hash = (SELECT hash FROM entries WHERE seq = 4) WHERE seq = 5", 5),
     "first cut off": ("DELETE FROM entries WHERE seq = 1", 1),
-    "head's signature replaced": ("UPDATE entries SET signature = (SELECT signature FROM entries WHERE seq = 5) WHERE seq = 12", 12),
+    "head's signature replaced": (
+        "UPDATE entries SET signature = (SELECT signature FROM entries WHERE seq = 5) WHERE seq = 12",
+        12,
+    ),
 }
 
 
@@ -82,7 +89,9 @@ def test_18_verify_names_the_first_bad_entry(tmp_path: Path, how: str) -> None:
 
 @given(where=st.integers(1, 6), byte=st.integers(0, 400), value=st.integers(1, 255))
 @settings(max_examples=60, deadline=None)
-def test_18_any_changed_byte_of_a_record_is_found(tmp_path_factory: pytest.TempPathFactory, where: int, byte: int, value: int) -> None:
+def test_18_any_changed_byte_of_a_record_is_found(
+    tmp_path_factory: pytest.TempPathFactory, where: int, byte: int, value: int
+) -> None:
     """A flipped byte anywhere in any record breaks the chain."""
     path = book(tmp_path_factory.mktemp("book"), entries=6)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -153,7 +162,10 @@ def test_18_a_git_tag_and_a_wandb_artifact_anchor_the_head(world: World, tmp_pat
     ledger = world.ledger()
     line = anchor.signed_head(ledger, key=world.writer, clock=world.clock)
     repository = tmp_path / "repository"
-    for command in (["init", "-q", str(repository)], ["-C", str(repository), "commit", "-q", "--allow-empty", "-m", "x"]):
+    for command in (
+        ["init", "-q", str(repository)],
+        ["-C", str(repository), "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *command], check=True)
     subprocess.run(["git", "-C", str(repository), "config", "user.name", "t"], check=True)
     subprocess.run(["git", "-C", str(repository), "config", "user.email", "t@t"], check=True)
@@ -201,9 +213,13 @@ def test_18_a_proof_leads_from_an_entry_to_the_head(tmp_path: Path) -> None:
 def full(ledger: Ledger) -> None:
     pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
     ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(LedgerError, match="full"):
+
+    def fill() -> None:
         while True:
             ledger.append("filler", body={"x": "x" * 100})
+
+    with pytest.raises(LedgerError, match="full"):
+        fill()
 
 
 def read_only(ledger: Ledger) -> None:
@@ -211,7 +227,9 @@ def read_only(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("fault", [full, read_only], ids=["disk full", "read-only"])
-def test_19_a_ledger_that_can_not_be_written_stops_the_promotion_before_the_alias_moves(world: World, fault: Any) -> None:
+def test_19_a_ledger_that_can_not_be_written_stops_the_promotion_before_the_alias_moves(
+    world: World, fault: Any
+) -> None:
     """SQLite itself reports SQLITE_FULL or SQLITE_READONLY."""
     ledger = world.ledger()
 
@@ -239,7 +257,9 @@ def staged(world: World, *numbers: int) -> None:
     for number in numbers:
         if number > 1:
             world.train(number)
-        assert world.promoter().promote("support-bot", f"acme/bot/adapter:v{number}", "staging").state is State.COMMITTED
+        assert (
+            world.promoter().promote("support-bot", f"acme/bot/adapter:v{number}", "staging").state is State.COMMITTED
+        )
 
 
 def back(**options: Any) -> Rollback:
@@ -278,7 +298,11 @@ def test_20_a_target_whose_content_changed_is_not_the_one_that_was_let_in(world:
 
 @pytest.mark.parametrize(
     ("how", "why"),
-    [("old", "too old"), ({"withdrawn": "CVE-2026-1"}, "CVE-2026-1"), ({"shutdown_date": "2025-01-01"}, "shut it down")],
+    [
+        ("old", "too old"),
+        ({"withdrawn": "CVE-2026-1"}, "CVE-2026-1"),
+        ({"shutdown_date": "2025-01-01"}, "shut it down"),
+    ],
     ids=["approval expired", "known vulnerability", "model shut down"],
 )
 def test_20_a_doubtful_target_needs_two_people_who_break_the_glass(world: World, how: Any, why: str) -> None:
@@ -329,16 +353,28 @@ def test_a_hundred_thousand_entries_verify_below_five_seconds(tmp_path: Path) ->
     from wandb_governance.registry.ledger import genesis
 
     previous = genesis(ledger.id)
-    body = {"reason": "a gate", "results": [{"gate": "metric:correctness", "status": "pass", "reason": "0.93 of 0.8"}] * 3}
+    body = {
+        "reason": "a gate",
+        "results": [{"gate": "metric:correctness", "status": "pass", "reason": "0.93 of 0.8"}] * 3,
+    }
     with ledger.transaction() as connection:
         for seq in range(1, 100_001):
             record = canonical(
-                {"seq": seq, "kind": "gated", "promotion": f"p{seq}", "at_ns": seq, "body": body, "previous": previous, "key": KEY.public.key_id}
+                {
+                    "seq": seq,
+                    "kind": "gated",
+                    "promotion": f"p{seq}",
+                    "at_ns": seq,
+                    "body": body,
+                    "previous": previous,
+                    "key": KEY.public.key_id,
+                }
             )
             previous = hashlib.sha256(record).hexdigest()
             signature = KEY.sign(bytes.fromhex(previous)) if seq == 100_000 else b""
             connection.execute(
-                "INSERT INTO entries (seq, record, hash, signature) VALUES (?, ?, ?, ?)", (seq, record.decode(), previous, signature)
+                "INSERT INTO entries (seq, record, hash, signature) VALUES (?, ?, ?, ?)",
+                (seq, record.decode(), previous, signature),
             )
     seconds = []
     for _ in range(2):

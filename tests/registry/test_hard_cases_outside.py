@@ -9,8 +9,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,6 +28,9 @@ from wandb_governance.registry.webhooks import Inbox, WebhookRefusedError, secre
 from .conftest import SteppedClock, World
 from .doubles_http import Service, serving
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 V1 = "acme/bot/adapter:v1"
 SECRET, OLD = "whsec_" + base64.b64encode(b"n" * 24).decode(), "whsec_" + base64.b64encode(b"o" * 24).decode()
 BODY = b'{"event_type": "ADD_ARTIFACT_ALIAS", "alias": "staging"}'
@@ -38,7 +40,9 @@ def hooked(tmp_path: Path, clock: SteppedClock, **secrets: Any) -> Inbox:
     return Inbox(tmp_path / "inbox.db", clock=clock, secrets=secrets or {"standard": [SECRET]})
 
 
-def headers(clock: SteppedClock, *, secret: str = SECRET, off_s: int = 0, body: bytes = BODY, name: str = "m1") -> dict[str, str]:
+def headers(
+    clock: SteppedClock, *, secret: str = SECRET, off_s: int = 0, body: bytes = BODY, name: str = "m1"
+) -> dict[str, str]:
     return sign(secret, message_id=name, timestamp_s=clock.now_ns() // 10**9 + off_s, body=body)
 
 
@@ -86,12 +90,16 @@ def test_13_a_huge_body_and_an_empty_secret_are_refused(tmp_path: Path) -> None:
 
 
 SCHEMES = {
-    "wandb": lambda secret: {"X-Wandb-Signature": base64.b64encode(hmac.new(secret, BODY, hashlib.sha256).digest()).decode()},
+    "wandb": lambda secret: {
+        "X-Wandb-Signature": base64.b64encode(hmac.new(secret, BODY, hashlib.sha256).digest()).decode()
+    },
     "jira": lambda secret: {
-        "X-Hub-Signature": "sha256=" + hmac.new(secret, BODY, hashlib.sha256).hexdigest(), "X-Atlassian-Webhook-Identifier": "a1",
+        "X-Hub-Signature": "sha256=" + hmac.new(secret, BODY, hashlib.sha256).hexdigest(),
+        "X-Atlassian-Webhook-Identifier": "a1",
     },
     "github": lambda secret: {
-        "X-Hub-Signature-256": "sha256=" + hmac.new(secret, BODY, hashlib.sha256).hexdigest(), "X-GitHub-Delivery": "d1",
+        "X-Hub-Signature-256": "sha256=" + hmac.new(secret, BODY, hashlib.sha256).hexdigest(),
+        "X-GitHub-Delivery": "d1",
     },
 }
 
@@ -154,13 +162,19 @@ def test_29_one_secret_for_two_systems_does_not_let_one_speak_for_the_other(tmp_
 
 def rolled_out(world: World, targets: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Outbox]:
     monkeypatch.setenv("HOOK", SECRET)
-    names = ", ".join(line.split(":")[0].strip() for line in targets.splitlines() if line.startswith("  ") and not line.startswith("   "))
+    names = ", ".join(
+        line.split(":")[0].strip()
+        for line in targets.splitlines()
+        if line.startswith("  ") and not line.startswith("   ")
+    )
     text = world.yaml.replace("    alias: staging\n", f"    alias: staging\n    rollout: [{names}]\n")
     world.write_yaml(text + "targets:\n" + targets)
     promoter = world.promoter()
     promotion = promoter.promote("support-bot", V1, "staging")
     outbox = Outbox(
-        ledger=promoter.ledger, clock=world.clock, targets=world.document.targets,
+        ledger=promoter.ledger,
+        clock=world.clock,
+        targets=world.document.targets,
         deliverer=lambda target: deliverer_for(target, folder=world.folder, clock=world.clock),
     )
     return promotion, outbox
@@ -184,21 +198,26 @@ def test_21_one_of_three_vllm_replicas_fails_then_recovers(world: World, monkeyp
 
 
 def vllm(*, broken: bool = False) -> Any:
-    """vLLM's adapter endpoints by their documentation."""
+    """VLLM's adapter endpoints by their documentation."""
 
     def answer(service: Service, method: str, path: str, body: Any) -> tuple[int, Any]:
         loaded = service.state.setdefault("loaded", {})
         if service.state.setdefault("broken", broken) and method == "POST":
             return 500, "CUDA out of memory"
         if path == "/v1/models":
-            return 200, {"object": "list", "data": [{"id": k, "object": "model", "root": v, "parent": "base"} for k, v in loaded.items()]}
+            return 200, {
+                "object": "list",
+                "data": [{"id": k, "object": "model", "root": v, "parent": "base"} for k, v in loaded.items()],
+            }
         loaded[body["lora_name"]] = body["lora_path"]
         return 200, f"Success: LoRA adapter '{body['lora_name']}' added successfully"
 
     return answer
 
 
-def test_21_a_webhook_that_keeps_failing_becomes_a_dead_letter_and_can_be_revived(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_21_a_webhook_that_keeps_failing_becomes_a_dead_letter_and_can_be_revived(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Retries keep the id; the last failure is written to the ledger; nobody is told that it is deployed."""
     with serving(lambda service, *_: (service.state.get("status", 503), "")) as service:
         target = f"  hook:\n    kind: webhook\n    url: {service.url}\n    secret: {{env: HOOK}}\n    max_attempts: 3\n"
@@ -224,7 +243,8 @@ def test_21_a_webhook_that_keeps_failing_becomes_a_dead_letter_and_can_be_revive
 def test_21_a_dispatch_github_can_not_process_is_not_retried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """422 will not get better by itself."""
     with serving(lambda *_: (422, {"message": "Validation Failed"})) as service:
-        target = f"  gh:\n    kind: github_dispatch\n    url: {service.url}\n    repository: acme/deploy\n    secret: {{env: HOOK}}\n"
+        target = f"  gh:\n    kind: github_dispatch\n    url: {service.url}\n"
+        target += "    repository: acme/deploy\n    secret: {env: HOOK}\n"
         _, outbox = rolled_out(world, target, monkeypatch)
         (row,) = outbox.deliver_due()
         assert (row.state, row.attempts, len(service.calls)) == (RowState.DEAD, 1, 1)
@@ -248,7 +268,17 @@ def test_21_sagemaker_that_could_not_roll_back_is_final() -> None:
             return {"EndpointStatus": "UpdateRollbackFailed", "EndpointConfigName": "bot-old"}
 
     target = Target(kind="sagemaker", model="bot", role_arn="r", image="i", region="eu-west-1")
-    event = Event(id="1", type="promotion.committed", promotion="p", thing="bot", stage="s", alias="a", collection="c", source="s", root="r" * 64)
+    event = Event(
+        id="1",
+        type="promotion.committed",
+        promotion="p",
+        thing="bot",
+        stage="s",
+        alias="a",
+        collection="c",
+        source="s",
+        root="r" * 64,
+    )
     with pytest.raises(DeliveryError, match="UpdateRollbackFailed") as caught:
         SageMakerEndpoint(target=target, client=Client()).deliver(event)
     assert caught.value.final
@@ -257,7 +287,9 @@ def test_21_sagemaker_that_could_not_roll_back_is_final() -> None:
 def test_the_gateways_alias_file_names_the_exact_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other models of the file stay."""
     (world.folder / "aliases.json").write_text('{"version": 1, "aliases": {"other": {"model": "x"}}}')
-    promotion, outbox = rolled_out(world, "  gw:\n    kind: gateway_alias\n    file: aliases.json\n    model: support\n", monkeypatch)
+    promotion, outbox = rolled_out(
+        world, "  gw:\n    kind: gateway_alias\n    file: aliases.json\n    model: support\n", monkeypatch
+    )
     outbox.deliver_due()
     aliases = json.loads((world.folder / "aliases.json").read_text())["aliases"]
     assert aliases["other"] == {"model": "x"}
@@ -310,10 +342,16 @@ def test_servicenow_approvals_count_for_whoever_gave_them(monkeypatch: pytest.Mo
         ticket = system.open(REQUEST)
         assert system.open(REQUEST) == ticket
         assert sum(call.method == "POST" for call in service.calls) == 1
-        row = {"sys_id": "a1", "state": "approved", "approver.user_name": "dev.sn", "sys_updated_on": "2026-11-01 05:30:00"}
-        service.state["approvals"] = [{**row, "sys_updated_by": "dev.sn"}, {**row, "sys_id": "a2", "approver.user_name": "ben.sn", "sys_updated_by": "dev.sn"}]
+        row = {
+            "sys_id": "a1",
+            "state": "approved",
+            "approver.user_name": "dev.sn",
+            "sys_updated_on": "2026-11-01 05:30:00",
+        }
+        service.state["approvals"] = [
+            {**row, "sys_updated_by": "dev.sn"},
+            {**row, "sys_id": "a2", "approver.user_name": "ben.sn", "sys_updated_by": "dev.sn"},
+        ]
         assert [decision.account for decision in system.decisions(ticket, REQUEST.binding_digest)] == ["dev.sn"]
         with pytest.raises(ApprovalError, match="bound to something else"):
             system.decisions(ticket, "c" * 64)
-
-

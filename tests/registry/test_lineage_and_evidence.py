@@ -6,9 +6,8 @@ import io
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -20,6 +19,9 @@ from wandb_governance.registry.evidence import export
 from wandb_governance.registry.lineage import Presence, Tracer, find_prediction
 
 from .conftest import COLLECTION, GOLDEN, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 V1, PROMPT, INDEX = "acme/bot/adapter:v1", "acme/bot/answer-prompt:v0", "acme/bot/orders-index:v0"
 APP = "acme/bot/app1"
@@ -55,8 +57,14 @@ def test_a_prediction_leads_to_everything_behind_it(served: World) -> None:
     graph = graph_of(served)
     labels = {(node.kind, node.label) for node in graph.nodes.values()}
     for wanted in (
-        ("artifact", V1), ("artifact", PROMPT), ("artifact", INDEX), ("artifact", GOLDEN), ("run", "acme/bot/train1"),
-        ("commit", "a" * 40), ("commit", "b" * 40), ("run", APP),
+        ("artifact", V1),
+        ("artifact", PROMPT),
+        ("artifact", INDEX),
+        ("artifact", GOLDEN),
+        ("run", "acme/bot/train1"),
+        ("commit", "a" * 40),
+        ("commit", "b" * 40),
+        ("run", APP),
     ):
         assert wanted in labels, labels
     kinds = [node.kind for node in graph.nodes.values()]
@@ -112,7 +120,7 @@ def test_the_views_hold_every_node_and_execute_nothing(served: World) -> None:
     graph = graph_of(served)
     page = views.page(graph)
     assert "<script" not in page
-    drawing = ElementTree.fromstring(views.svg(graph))
+    drawing = ET.fromstring(views.svg(graph))
     boxes = [item for item in drawing.iter() if item.tag.endswith("rect")]
     assert len(boxes) == len(graph.nodes)
     assert len(json.loads(json.dumps(views.as_json(graph)))["nodes"]) == len(graph.nodes)
@@ -135,7 +143,9 @@ def test_a_bundle_verifies_offline_with_one_command(served: World, tmp_path: Pat
         framework, out, document=served.document, ledger=served.ledger(), key=served.writer, clock=served.clock
     )
     assert {Coverage.EVIDENCED, Coverage.NOT_COVERED} <= {item.coverage for item in controls}
-    done = subprocess.run([sys.executable, "-I", "-S", str(out / "verify.py")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(out / "verify.py")], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=out, check=False).returncode == 0
     assert "compliant" not in (out / "index.html").read_text().lower()
@@ -155,7 +165,9 @@ def test_a_tampered_bundle_does_not_verify(served: World, tmp_path: Path, how: s
     out = tmp_path / "bundle"
     export("iso-42001", out, document=served.document, ledger=served.ledger(), key=served.writer, clock=served.clock)
     TAMPER[how](out)
-    done = subprocess.run([sys.executable, "-I", "-S", str(out / "verify.py")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(out / "verify.py")], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "FAILED" in done.stdout) == (1, True)
 
 

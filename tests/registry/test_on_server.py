@@ -8,8 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import wandb
@@ -20,6 +19,9 @@ from wandb_governance.registry.verify import verify
 
 from .processes import finish, seed, start
 from .real_world import RealWorld, build
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _numbers = itertools.count()
 
@@ -45,7 +47,11 @@ def cli(world: RealWorld, *arguments: str, **environ: str) -> subprocess.Complet
     keys = {"WANDB_GOVERNANCE_SIGNING_KEY": seed(world)}  # type: ignore[arg-type]
     return subprocess.run(
         [sys.executable, "-m", "wandb_governance", *arguments, "--config", str(world.file)],
-        capture_output=True, text=True, timeout=120, env={**os.environ, **keys, **environ}, check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **keys, **environ},
+        check=False,
     )
 
 
@@ -116,7 +122,9 @@ def test_01_two_processes_racing_on_the_server_have_one_winner(real: RealWorld) 
     second = real.train(2)
     flag = real.folder / "go"
     racers = [
-        start(real, [["promote", "support-bot", source, "staging"]], registry="wandb", wait_at="gated", flag=f"{flag}{i}")  # type: ignore[arg-type]
+        start(
+            real, [["promote", "support-bot", source, "staging"]], registry="wandb", wait_at="gated", flag=f"{flag}{i}"
+        )  # type: ignore[arg-type]
         for i, source in enumerate((f"local/{real.project}/adapter:v0", second))
     ]
     deadline = time.time() + 60

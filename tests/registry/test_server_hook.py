@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import wandb
@@ -20,12 +20,20 @@ from wandb_governance.registry.rollback import Rollback, roll_back
 from .conftest import COLLECTION, World
 from .real_world import build
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 V1, V2 = "acme/bot/adapter:v1", "acme/bot/adapter:v2"
 
 
 def link(source: str, alias: str, collection: str = COLLECTION) -> dict[str, object]:
     project, _, name = collection.partition("/")
-    return {"artifactID": f"id-{source}", "projectName": project, "artifactPortfolioName": name, "aliases": [{"alias": alias}]}
+    return {
+        "artifactID": f"id-{source}",
+        "projectName": project,
+        "artifactPortfolioName": name,
+        "aliases": [{"alias": alias}],
+    }
 
 
 def test_only_a_prepared_promotion_opens_the_gate(world: World) -> None:
@@ -40,7 +48,13 @@ def test_only_a_prepared_promotion_opens_the_gate(world: World) -> None:
 
     world.promoter(on_step=at).promote("support-bot", V1, "staging")
     assert [step for step, opened in answers if opened] == [
-        "prepared", "recheck", "rechecked", "link", "linked", "read_back", "commit"
+        "prepared",
+        "recheck",
+        "rechecked",
+        "link",
+        "linked",
+        "read_back",
+        "commit",
     ]
 
 
@@ -77,20 +91,27 @@ def test_a_broken_governance_file_closes_the_gate(world: World) -> None:
     assert "can't decide" in str(hook.check("linkArtifact", link(V1, "staging"), None))
 
 
-def test_on_the_server_the_sdk_is_told_at_once_and_promotions_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_the_server_the_sdk_is_told_at_once_and_promotions_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A real server with ``--governance``: link is refused with our text; promote and rollback work."""
     monkeypatch.delenv("WANDB_MODE", raising=False)
     config, data = tmp_path / "governance.yaml", tmp_path / "data"
     config.write_text("version: 1\ngoverned: {}\n")
-    from .conftest import yaml_text
     from wandb_governance.registry.keys import SigningKey
+
+    from .conftest import yaml_text
 
     keys = {name: SigningKey.generate() for name in ("ana", "ben", "cho", "dev", "eve")}
     config.write_text(yaml_text(keys, SigningKey.generate(), SigningKey.generate()))
     command = [sys.executable, "-m", "wandb_governance", "server"]
     started = subprocess.run(
         [*command, "--background", "--json", "--port", "0", "--data-dir", str(data), "--governance", str(config)],
-        capture_output=True, text=True, timeout=120, check=True, env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env=dict(os.environ),
     )
     running = json.loads(started.stdout)
     try:

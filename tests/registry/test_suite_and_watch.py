@@ -48,7 +48,9 @@ def test_personal_data_in_one_answer_keeps_a_version_out(world: World, leak: str
     path = world.folder / "policy.yaml"
     path.write_text(POLICY)
     suite = Suite(
-        scorers={"correctness": lambda example, answer: 1.0}, screen=engine_screen(PolicyEngine.from_file(path)), groups=("locale",)
+        scorers={"correctness": lambda example, answer: 1.0},
+        screen=engine_screen(PolicyEngine.from_file(path)),
+        groups=("locale",),
     )
 
     def predict(example: Any) -> Answer:
@@ -56,7 +58,13 @@ def test_personal_data_in_one_answer_keeps_a_version_out(world: World, leak: str
 
     world.clock.pass_hours(1)
     version = evaluate(
-        suite, registry=world.registry, candidate=V1, dataset=GOLDEN, predict=predict, project="acme/bot", key=world.evaluator,
+        suite,
+        registry=world.registry,
+        candidate=V1,
+        dataset=GOLDEN,
+        predict=predict,
+        project="acme/bot",
+        key=world.evaluator,
         clock=world.clock,
     )
     results = world.promoter().check("support-bot", V1, "staging").results
@@ -74,8 +82,12 @@ def test_the_exact_test_agrees_with_scipys(differences: list[float]) -> None:
         return
     ours = non_inferiority(differences, margin=0.0).p_value
     theirs = stats.permutation_test(
-        (np.array(differences),), lambda x, axis: np.mean(x, axis=axis), permutation_type="samples", alternative="greater",
-        n_resamples=np.inf, vectorized=True,
+        (np.array(differences),),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=np.inf,
+        vectorized=True,
     ).pvalue
     assert ours == pytest.approx(theirs, abs=0.02)
 
@@ -112,8 +124,14 @@ def test_mcnemar_agrees_with_the_binomial_test() -> None:
 
 def session_of(world: World) -> Session:
     return Session(
-        document=world.document, folder=world.folder, ledger=world.ledger(), registry=world.registry, clock=world.clock,
-        ids=RandomIds(), key=world.writer, transport=send,
+        document=world.document,
+        folder=world.folder,
+        ledger=world.ledger(),
+        registry=world.registry,
+        clock=world.clock,
+        ids=RandomIds(),
+        key=world.writer,
+        transport=send,
     )
 
 
@@ -173,7 +191,12 @@ def test_github_reviews_of_the_environment_are_votes(monkeypatch: pytest.MonkeyP
         service.state["reviews"] = [
             {"state": "approved", "user": {"login": "ben-gh"}, "environments": [{"name": "production"}], "comment": ""},
             {"state": "approved", "user": {"login": "cho-gh"}, "environments": [{"name": "staging"}], "comment": ""},
-            {"state": "rejected", "user": {"login": "dev-gh"}, "environments": [{"name": "production"}], "comment": "no"},
+            {
+                "state": "rejected",
+                "user": {"login": "dev-gh"},
+                "environments": [{"name": "production"}],
+                "comment": "no",
+            },
         ]
         found = {item.account: item.choice for item in system.decisions(ticket, "b" * 64)}
         assert found == {"ben-gh": Choice.APPROVE, "dev-gh": Choice.REJECT}
@@ -183,7 +206,11 @@ def test_github_reviews_of_the_environment_are_votes(monkeypatch: pytest.MonkeyP
 
 def test_a_jira_approval_drives_a_promotion_and_a_reopened_ticket_stops_it(world: World) -> None:
     """The whole way with a ticket system of the test's own: open, approve, reopen, approve again, commit."""
-    world.write_yaml(world.yaml.replace("      count: 2\n      roles: {ml-lead: 1, compliance: 1}\n", "      count: 1\n      sources: [jira]\n"))
+    world.write_yaml(
+        world.yaml.replace(
+            "      count: 2\n      roles: {ml-lead: 1, compliance: 1}\n", "      count: 1\n      sources: [jira]\n"
+        )
+    )
     desk = Desk()
     promoter = world.promoter(tickets={"jira": desk})
     promoter.promote("support-bot", V1, "staging")
@@ -225,5 +252,3 @@ class Desk:
         if not self.approved_by:
             return ()
         return (Decision(account=self.approved_by, choice=Choice.APPROVE, at_ns=time.time_ns(), reference="GOV-1#1"),)
-
-

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from wandb_governance.registry.outcome import Exit, exit_code
 from wandb_governance.registry.promotion import State
 from wandb_governance.registry.verify import verify
-from wandb_governance.registry.outcome import Exit, exit_code
 
 from .conftest import COLLECTION, World
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ..processes import seed
-from ..real_world import build
+from registry.processes import seed
+from registry.real_world import build
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytest.importorskip("airflow", reason="runs in tox -e registry-airflow")
 
@@ -33,12 +36,20 @@ def test_a_dag_promotes_a_version(wandb_env: dict[str, str], tmp_path: Path) -> 
     dags.mkdir()
     (dags / "promote.py").write_text(DAG.format(config=str(world.file), version=source))
     environ = {
-        **os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "WANDB_GOVERNANCE_SIGNING_KEY": seed(world),  # type: ignore[arg-type]
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "WANDB_GOVERNANCE_SIGNING_KEY": seed(world),  # type: ignore[arg-type]
     }
     for command in (["db", "migrate"], ["dags", "reserialize"], ["dags", "test", "promote"]):
         done = subprocess.run(
-            [sys.executable, "-m", "airflow", *command], env=environ, capture_output=True, text=True, timeout=300, check=False
+            [sys.executable, "-m", "airflow", *command],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert world.holder("staging") == source

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
+from registry.doubles_http import serving
 from wandb_governance.errors import ApprovalError
 from wandb_governance.registry.approval import Choice
 from wandb_governance.registry.targets import CredoAI
 from wandb_governance.registry.tickets.base import TicketRequest
 from wandb_governance.registry.tickets.credo import CredoTickets
-
-from ..doubles_http import serving
 
 pytest.importorskip("credoai", reason="runs in tox -e registry-peers")
 REQUEST = TicketRequest(promotion="p1", title="t", text="x", binding={}, binding_digest="b" * 64)
@@ -31,8 +30,13 @@ def credo(service: Any, method: str, path: str, body: Any) -> tuple[int, Any]:
         return 200, {"use_case_id": "u1", "workflow_stage_step": state.get("step", "assessment")}
     if "/controls" in path:
         control = {
-            "id": "c1", "use_case_id": "u1", "control_key": "human-review", "status": state.get("status", "open"),
-            "compliances": [{"requirement_id": "r1", "evidence_ids": state.get("attached", evidence), "attachment_ids": []}],
+            "id": "c1",
+            "use_case_id": "u1",
+            "control_key": "human-review",
+            "status": state.get("status", "open"),
+            "compliances": [
+                {"requirement_id": "r1", "evidence_ids": state.get("attached", evidence), "attachment_ids": []}
+            ],
         }
         return 200, {"items": [control], "pagination": page}
     if "/audit_logs" in path:
@@ -47,8 +51,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
     with serving(credo) as service:
         settings = CredoAI.model_validate(
             {
-                "url": service.url, "tenant": "acme", "use_case": "u1", "controls": ["human-review"], "met_statuses": ["met"],
-                "decision_events": ["use_case_workflow_advanced"], "token": {"env": "CREDO"},
+                "url": service.url,
+                "tenant": "acme",
+                "use_case": "u1",
+                "controls": ["human-review"],
+                "met_statuses": ["met"],
+                "decision_events": ["use_case_workflow_advanced"],
+                "token": {"env": "CREDO"},
             }
         )
         system = CredoTickets(settings=settings)
@@ -56,7 +65,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 LOG = {
-    "id": "l1", "name": "use_case_workflow_advanced", "inserted_at": "2026-11-01T10:00:00Z",
+    "id": "l1",
+    "name": "use_case_workflow_advanced",
+    "inserted_at": "2026-11-01T10:00:00Z",
     "user": {"id": "1", "email": "dev@acme.test", "name": "Dev"},
 }
 

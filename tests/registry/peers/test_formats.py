@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from registry.conftest import SteppedClock, World
 from wandb_governance.registry.attest import test_result as gate_statement
 from wandb_governance.registry.attest import verification_summary
 from wandb_governance.registry.cards import ml_bom, model_card
@@ -18,18 +19,38 @@ from wandb_governance.registry.lineage_views import open_lineage
 from wandb_governance.registry.promotion import Promotion, State
 from wandb_governance.registry.webhooks import Inbox, sign
 
-from ..conftest import SteppedClock, World
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytest.importorskip("standardwebhooks", reason="runs in tox -e registry-peers")
-CANDIDATE = {"source": "acme/bot/adapter:v1", "root": "ab" * 32, "artifact_id": "1", "metadata": "m", "version": "v", "digest": "d"}
+CANDIDATE = {
+    "source": "acme/bot/adapter:v1",
+    "root": "ab" * 32,
+    "artifact_id": "1",
+    "metadata": "m",
+    "version": "v",
+    "digest": "d",
+}
 GATES = ({"gate": "metric:correctness", "status": "pass", "reason": "0.9 | ok", "facts": {"mean": 0.9}},)
 
 
 def promotion() -> Promotion:
     return Promotion(
-        id="p1", state=State.COMMITTED, thing="support-bot", stage="production", collection="c", alias="production",
-        candidate=CANDIDATE, expected=None, generation=0, rule="r", requested_by="wandb:ana", requested_at_ns=10**18,
-        gates=GATES, evaluation={"dataset": "acme/data/golden:v0", "run": "r", "artifact": "e"}, committed_at_ns=10**18,
+        id="p1",
+        state=State.COMMITTED,
+        thing="support-bot",
+        stage="production",
+        collection="c",
+        alias="production",
+        candidate=CANDIDATE,
+        expected=None,
+        generation=0,
+        rule="r",
+        requested_by="wandb:ana",
+        requested_at_ns=10**18,
+        gates=GATES,
+        evaluation={"dataset": "acme/data/golden:v0", "run": "r", "artifact": "e"},
+        committed_at_ns=10**18,
     )
 
 
@@ -39,10 +60,13 @@ def test_standardwebhooks_verifies_our_signature_and_we_verify_its(tmp_path: Pat
 
     secret, body = "whsec_" + base64.b64encode(b"k" * 24).decode(), b'{"a": 1}'
     clock = SteppedClock()
-    assert Webhook(secret).verify(body, sign(secret, message_id="m1", timestamp_s=clock.now_ns() // 10**9, body=body)) == {"a": 1}
+    assert Webhook(secret).verify(
+        body, sign(secret, message_id="m1", timestamp_s=clock.now_ns() // 10**9, body=body)
+    ) == {"a": 1}
     now = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC)
     theirs = {
-        "webhook-id": "m2", "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-id": "m2",
+        "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(secret).sign("m2", now, body.decode()),
     }
     Inbox(tmp_path / "i.db", clock=clock, secrets={"standard": [secret]}).receive("standard", theirs, body)
@@ -59,7 +83,9 @@ def test_in_toto_accepts_our_statements() -> None:
     for statement, predicate in (
         (gate_statement(CANDIDATE, stage="production", rule="ab" * 32, results=GATES), test_result_pb2.TestResult()),
         (
-            verification_summary(CANDIDATE, stage="production", rule="ab" * 32, promotion="p1", at_ns=10**18, ledger="l"),
+            verification_summary(
+                CANDIDATE, stage="production", rule="ab" * 32, promotion="p1", at_ns=10**18, ledger="l"
+            ),
             vsa_pb2.VerificationSummary(),
         ),
     ):
@@ -98,13 +124,20 @@ def test_openlineage_reads_our_events() -> None:
         "artifact:a/b/m:v1": Node(id="artifact:a/b/m:v1", kind="artifact", label="a/b/m:v1"),
         "run:a/b/r": Node(id="run:a/b/r", kind="run", label="a/b/r", facts={"job_type": "train"}),
     }
-    graph = Graph(root="artifact:a/b/m:v1", nodes=nodes, edges=(Edge(source="artifact:a/b/m:v1", target="run:a/b/r", relation="made by"),))
+    graph = Graph(
+        root="artifact:a/b/m:v1",
+        nodes=nodes,
+        edges=(Edge(source="artifact:a/b/m:v1", target="run:a/b/r", relation="made by"),),
+    )
     (event,) = open_lineage(graph, at_ns=10**18)
     from openlineage.client import event_v2
 
     rebuilt = RunEvent(
-        eventType=event_v2.RunState[event["eventType"]], eventTime=event["eventTime"], producer=event["producer"],
-        run=event_v2.Run(runId=event["run"]["runId"]), job=event_v2.Job(namespace=event["job"]["namespace"], name=event["job"]["name"]),
+        eventType=event_v2.RunState[event["eventType"]],
+        eventTime=event["eventTime"],
+        producer=event["producer"],
+        run=event_v2.Run(runId=event["run"]["runId"]),
+        job=event_v2.Job(namespace=event["job"]["namespace"], name=event["job"]["name"]),
         outputs=[event_v2.OutputDataset(namespace=o["namespace"], name=o["name"]) for o in event["outputs"]],
     )
     assert rebuilt.outputs[0].name == "a/b/m"

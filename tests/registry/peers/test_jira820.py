@@ -9,8 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,11 +20,16 @@ from wandb_governance.registry.targets import Jira
 from wandb_governance.registry.tickets.base import Ticket, TicketRequest
 from wandb_governance.registry.tickets.jira import JiraTickets
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 pytest.importorskip("jira820", reason="runs in tox -e registry-peers")
 jira = pytest.importorskip("jira")
 
 DONE, REOPENED = "10002", "4"
-REQUEST = TicketRequest(promotion="p" * 32, title="Let bot v1 in", text="gates: pass", binding={}, binding_digest="d" * 64)
+REQUEST = TicketRequest(
+    promotion="p" * 32, title="Let bot v1 in", text="gates: pass", binding={}, binding_digest="d" * 64
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,9 @@ def server() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environ = {**os.environ, "JIRA820_PORT": str(port), "JIRA820_HOST": "127.0.0.1"}
-    process = subprocess.Popen([sys.executable, "-m", "jira820"], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jira820"], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     for _ in range(200):
         try:
@@ -69,7 +75,9 @@ def request(name: str) -> TicketRequest:
     return TicketRequest(promotion=name * 32, title="t", text="x", binding={}, binding_digest=name * 64)
 
 
-def test_12_only_the_configured_status_id_is_an_approval_and_its_mover_the_approver(server: str, tickets: JiraTickets) -> None:
+def test_12_only_the_configured_status_id_is_an_approval_and_its_mover_the_approver(
+    server: str, tickets: JiraTickets
+) -> None:
     """Open says nothing; Done says yes, in the name of the changelog's author; opening again finds the same issue."""
     ticket = tickets.open(request("a"))
     assert tickets.open(request("a")) == ticket
@@ -131,13 +139,37 @@ def v3(changelog: Any) -> Any:
 
 def test_12_cloud_v3_sends_a_document_and_pages_the_changelog(monkeypatch: pytest.MonkeyPatch) -> None:
     """The description is a document, and the approver the account of the last status change."""
-    from ..doubles_http import serving
+    from registry.doubles_http import serving
 
     monkeypatch.setenv("JIRA_TOKEN", "t0ken")
-    entry = {"id": "9", "author": {"accountId": "5b10"}, "created": "2026-11-01T10:00:00.000+0200", "items": [{"field": "status", "from": "1", "to": DONE}]}
-    with serving(v3([{**entry, "id": "8", "author": {"accountId": "bot"}, "created": "2026-11-01T09:00:00.000+0200", "items": [{"field": "status", "from": DONE, "to": "1"}]}, entry])) as service:
+    entry = {
+        "id": "9",
+        "author": {"accountId": "5b10"},
+        "created": "2026-11-01T10:00:00.000+0200",
+        "items": [{"field": "status", "from": "1", "to": DONE}],
+    }
+    with serving(
+        v3(
+            [
+                {
+                    **entry,
+                    "id": "8",
+                    "author": {"accountId": "bot"},
+                    "created": "2026-11-01T09:00:00.000+0200",
+                    "items": [{"field": "status", "from": DONE, "to": "1"}],
+                },
+                entry,
+            ]
+        )
+    ) as service:
         settings = Jira.model_validate(
-            {"url": service.url, "project": "GOV", "approved_status_ids": [DONE], "token": {"env": "JIRA_TOKEN"}, "user": {"env": "JIRA_TOKEN"}}
+            {
+                "url": service.url,
+                "project": "GOV",
+                "approved_status_ids": [DONE],
+                "token": {"env": "JIRA_TOKEN"},
+                "user": {"env": "JIRA_TOKEN"},
+            }
         )
         system = JiraTickets(settings=settings, transport=send)
         ticket = system.open(REQUEST)

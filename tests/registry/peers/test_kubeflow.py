@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ..processes import seed
-from ..real_world import build
+from registry.processes import seed
+from registry.real_world import build
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 kfp = pytest.importorskip("kfp", reason="runs in tox -e registry-peers")
 
@@ -26,7 +29,7 @@ def test_a_pipeline_step_promotes_and_a_refused_version_fails_it(
     monkeypatch.chdir(tmp_path)
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"), raise_on_error=True)
     # The package under test is installed already; a cluster would install the released one.
-    promote.component_spec.implementation.container.command[2] = "exec \"$0\" \"$@\""
+    promote.component_spec.implementation.container.command[2] = 'exec "$0" "$@"'
     task = promote(config=str(world.file), thing="support-bot", version=good, stage="staging")
     assert task.output == "committed"
     with pytest.raises(RuntimeError):
