@@ -81,7 +81,7 @@ def runs_of(sweep: str) -> list[Any]:
     return list(wandb.Api().sweep(sweep).runs)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_two_agents_select_and_load_the_winner(flow: Flow) -> None:
     """init, config, wandb sweep, two wandb agents at once, select: winner, lineage, registry, retriever."""
     import wandb
@@ -119,7 +119,7 @@ def test_two_agents_select_and_load_the_winner(flow: Flow) -> None:
         open_index(folder)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_a_killed_agent_costs_no_configuration(flow: Flow) -> None:
     """A kill -9 while a trial runs; another agent completes the grid, each configuration counted once."""
     sweep = flow.make_sweep()

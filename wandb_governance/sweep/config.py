@@ -15,6 +15,7 @@ from wandb_governance.errors import PolicyDocumentError, SweepConfigError
 from wandb_governance.policy.yaml_source import YamlSource, read_yaml
 from wandb_governance.sweep.corpus import Corpus, load_corpus
 from wandb_governance.sweep.embedder import EMBEDDERS
+from wandb_governance.sweep.metrics import ANSWER_METRICS, METRICS
 from wandb_governance.sweep.questions import QuestionSet, load_questions
 from wandb_governance.sweep.retrieve import RETRIEVERS
 from wandb_governance.sweep.space import NONE, Overlap, Range, Space
@@ -24,23 +25,6 @@ from wandb_governance.sweep.tokens import TOKENIZERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-METRICS = (
-    "recall",
-    "precision",
-    "iou",
-    "precision_omega",
-    "recall_docs",
-    "mrr",
-    "ndcg",
-    "exact_match",
-    "f1",
-    "answer_similarity",
-    "groundedness",
-    "judge",
-)
-"""What a sweep can maximise; retrieval first, then answers."""
-
-ANSWER_METRICS = frozenset({"exact_match", "f1", "answer_similarity", "groundedness", "judge"})
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 

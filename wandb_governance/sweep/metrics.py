@@ -14,6 +14,24 @@ if TYPE_CHECKING:
 
     from wandb_governance.sweep.tokens import IntArray
 
+METRICS = (
+    "recall",
+    "precision",
+    "iou",
+    "precision_omega",
+    "recall_docs",
+    "mrr",
+    "ndcg",
+    "exact_match",
+    "f1",
+    "answer_similarity",
+    "groundedness",
+    "judge",
+)
+"""What a sweep can maximise; retrieval first, then answers."""
+
+ANSWER_METRICS = frozenset({"exact_match", "f1", "answer_similarity", "groundedness", "judge"})
+
 Span = tuple[int, int]
 DocSpan = tuple[str, int, int]
 """Document id, first position, one past the last: in characters or in tokens."""

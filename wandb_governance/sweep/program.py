@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from wandb_governance.sweep.cache import Store
     from wandb_governance.sweep.config import RagSweep
     from wandb_governance.sweep.questions import Question
-    from wandb_governance.sweep.trial import Observer, TrialResult
+    from wandb_governance.sweep.result import TrialResult
+    from wandb_governance.sweep.trial import Observer
 
 QUESTIONS_TABLE = "questions"
 _STEPS = 9  # reports of a trial that hyperband may stop

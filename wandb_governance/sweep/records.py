@@ -16,7 +16,7 @@ from wandb_governance.sweep.space import Configuration
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wandb_governance.sweep.trial import TrialResult
+    from wandb_governance.sweep.result import TrialResult
 
 RESULTS = "trials.jsonl"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wandb_governance.errors import GovernanceError
-from wandb_governance.sweep.config import ANSWER_METRICS
+from wandb_governance.sweep.metrics import ANSWER_METRICS
 from wandb_governance.sweep.significance import pareto
 from wandb_governance.sweep.space import NONE
 from wandb_governance.sweep.trial import Trial
