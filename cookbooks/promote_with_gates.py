@@ -234,7 +234,7 @@ print([json.loads(line)["kind"] for line in history.splitlines()])
 live = wandb.Api().artifact("wandb-registry-model/order-bot:production")
 assert live.source_qualified_name == good
 assert verified["intact"]
-subprocess.run([*command, "server", "stop", "--data-dir", "data"], capture_output=True, check=True)
+stopped = subprocess.run([*command, "server", "stop", "--data-dir", "data"], capture_output=True, check=True)
 
 # %% [markdown]
 # Next: `trace_a_prediction` walks from one answer back to the version, its evaluation and these approvals.

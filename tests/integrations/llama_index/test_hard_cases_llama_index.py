@@ -140,13 +140,14 @@ def test_19_a_stream_left_early_is_cancelled(
 def test_19_a_stream_never_read_leaves_nothing_open(
     instrumentation: Instrumentation, run: MemoryRun, index: VectorStoreIndex, llm: OpenAIShaped
 ) -> None:
-    """The model was never asked: there is no call, and the query is ended as cancelled."""
+    """No call has an answer, and the query is ended as cancelled."""
     response = index.as_query_engine(llm=llm, streaming=True).query("Which city?")
     del response
     gc.collect()
     spans = one_trace(instrumentation, run)
     assert {span["status"] for span in spans if span["parent_id"] is None} == {"cancelled"}
-    assert rows(instrumentation, run) == []
+    # Versions before 0.14.25 or so ask the model at once: then there is a call that nobody read.
+    assert {row["status"] for row in rows(instrumentation, run)} <= {"abandoned"}
     assert len(instrumentation.tracker) == 0
 
 

@@ -572,10 +572,16 @@ def test_25_odd_and_huge_requests_go_through(recorded: Any, settings: Any, serve
     assert len(trace["input"]) <= settings.content_limit_chars
     assert "[10000000 characters, sha256 " in trace["input"]
     plain = OpenAI(api_key="x", base_url=server.url, max_retries=0)
+    outcomes = []
     for client in (plain, made.client):
-        with pytest.raises((UnicodeEncodeError, openai.APIError)):
+        try:
             client.chat.completions.create(**ask("\ud800"))
-    assert [row["status"] for row in made.calls] == ["ok", "error"]
+            outcomes.append("ok")
+        except (UnicodeEncodeError, openai.APIError):
+            outcomes.append("error")
+    # Older HTTP clients escape a lone surrogate, newer ones refuse it; ours does as the SDK does.
+    assert outcomes[0] == outcomes[1]
+    assert [row["status"] for row in made.calls] == ["ok", outcomes[1]]
     govern(made.client, run=made.run, settings=settings)
 
 
