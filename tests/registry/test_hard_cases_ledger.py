@@ -247,9 +247,10 @@ def test_19_a_locked_ledger_refuses_before_the_alias_moves(world: World) -> None
     world.ledger().close()
     other = sqlite3.connect(world.folder / "ledger.db", isolation_level=None)
     impatient = Ledger(world.folder / "ledger.db", clock=world.clock, key=world.writer, busy_timeout_s=0.1)
+    promoter = world.promoter(ledger=impatient)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerError, match="locked"):
-        world.promoter(ledger=impatient).promote("support-bot", V1, "staging")
+        promoter.promote("support-bot", V1, "staging")
     assert world.registry.holder(COLLECTION, "staging") is None
 
 
